@@ -1,1 +1,1 @@
-"""Music in, a listener's audiograms in; out come stems and a remix that this listener hears better, and their scores."""
+"""Music in, a listener's audiograms in; out come stems and a remix that the listener hears better, and scores."""

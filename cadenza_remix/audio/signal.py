@@ -58,12 +58,17 @@ class Audio:
         if array.dtype.kind in "iu":
             raise InputError("samples are integers", where=name, expected="floats of full scale 1.0", found=array.dtype)
         if sample_rate != int(sample_rate) or sample_rate <= 0:
-            raise InputError("wrong sample rate", where=name, expected="a positive whole number of Hz", found=sample_rate)
+            raise InputError(
+                "wrong sample rate", where=name, expected="a positive whole number of Hz", found=sample_rate
+            )
         array = np.ascontiguousarray(array, dtype=np.float32)
         if not np.isfinite(array).all():
             first = int(np.argwhere(~np.isfinite(array))[0][0])
             raise InputError(
-                "samples are not finite", where=name, expected="finite numbers", found=f"NaN or infinity at sample {first}"
+                "samples are not finite",
+                where=name,
+                expected="finite numbers",
+                found=f"NaN or infinity at sample {first}",
             )
         array = array.view()
         array.flags.writeable = False

@@ -1,0 +1,237 @@
+"""Audio files: any usual format in; WAV and the challenge's FLAC out.
+
+libsndfile reads WAV, FLAC, OGG, MP3, AIFF and more; PyAV reads what it cannot: M4A and the five-stream ``.stem.mp4`` of
+MUSDB18. No external program is needed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from cadenza_remix.atomic import atomic_path, writing_failed
+from cadenza_remix.audio.resample import resample
+from cadenza_remix.audio.signal import STEMS, Audio
+from cadenza_remix.errors import InputError, OutputError
+
+SAMPLE_RATE = 44_100
+STEM_MP4_STREAMS = ("mixture", "drums", "bass", "other", "vocals")
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".m4a", ".mp4", ".aac")
+_READABLE = "WAV, FLAC, MP3, OGG, M4A or MUSDB18 stem.mp4"
+
+
+def load_audio(path: str | Path, *, sample_rate: int | None = SAMPLE_RATE) -> Audio:
+    """Read one audio file; of a MUSDB18 ``.stem.mp4``, the mixture.
+
+    Parameters
+    ----------
+    path : path
+        WAV, FLAC, MP3, OGG (libsndfile); M4A, MP4, AAC (PyAV); one or two channels.
+    sample_rate : int or None
+        Resample to this rate along time; None keeps the file's own.
+
+    Returns
+    -------
+    Audio
+        float32, shape (n_samples, n_channels).
+
+    Raises
+    ------
+    InputError
+        Missing, unreadable or empty file, more than two channels, NaN.
+    """
+    path = Path(path)
+    _check_file(path)
+    samples, rate = _read_av(path, 0) if _is_av(path) else _read_soundfile(path)
+    audio = Audio(samples, rate, name=str(path))
+    return audio if sample_rate is None else resample(audio, sample_rate)
+
+
+def load_stems(path: str | Path, *, sample_rate: int | None = SAMPLE_RATE) -> dict[str, Audio]:
+    """Read the four stems of one song.
+
+    Parameters
+    ----------
+    path : path
+        A folder with ``vocals``, ``drums``, ``bass`` and ``other`` in any readable format (MUSDB18-HQ's layout), or a
+        MUSDB18 ``.stem.mp4``.
+
+    Returns
+    -------
+    dict of str to Audio
+        Keys vocals, drums, bass, other; all of one length (the shortest) and rate.
+    """
+    path = Path(path)
+    if path.is_dir():
+        stems = {stem: load_audio(find_audio(path, stem), sample_rate=sample_rate) for stem in STEMS}
+    else:
+        _check_file(path)
+        if not is_stem_mp4(path):
+            raise InputError(
+                "holds no stems", where=path, expected="a folder of stems or a .stem.mp4", found=path.suffix
+            )
+        stems = {}
+        for stem in STEMS:
+            samples, rate = _read_av(path, STEM_MP4_STREAMS.index(stem))
+            audio = Audio(samples, rate, name=f"{path} ({stem})")
+            stems[stem] = audio if sample_rate is None else resample(audio, sample_rate)
+    rates = {audio.sample_rate for audio in stems.values()}
+    if len(rates) > 1:
+        raise InputError("stems differ in sample rate", where=path, expected="one rate", found=sorted(rates))
+    shortest = min(audio.n_samples for audio in stems.values())
+    return {stem: Audio(audio.samples[:shortest], audio.sample_rate, audio.name) for stem, audio in stems.items()}
+
+
+def find_audio(folder: Path, name: str) -> Path:
+    """Return the audio file ``name.<any readable suffix>`` in a folder."""
+    for suffix in AUDIO_SUFFIXES:
+        candidate = folder / f"{name}{suffix}"
+        if candidate.is_file():
+            return candidate
+    raise InputError(f"{name} is missing", where=folder, expected=f"{name}.wav or another of {_READABLE}")
+
+
+def is_stem_mp4(path: Path) -> bool:
+    """Tell whether a file carries MUSDB18's name for five streams in one."""
+    return path.name.lower().endswith(".stem.mp4")
+
+
+def song_name(path: Path) -> str:
+    """Return the name of a song: the folder of a ``mixture`` file, otherwise the file's name without its suffixes."""
+    if path.is_dir():
+        return path.resolve().name
+    if path.stem == "mixture":
+        return path.resolve().parent.name
+    return path.name[: -len(".stem.mp4")] if is_stem_mp4(path) else path.stem
+
+
+def write_wav(path: str | Path, audio: Audio, *, subtype: str = "PCM_16") -> int:
+    """Write a WAV atomically and return how many samples had to be clipped (``FLOAT`` clips none)."""
+    samples = audio.samples
+    clipped = 0 if subtype == "FLOAT" else int(np.count_nonzero(np.abs(samples) > 1.0))
+    _write(Path(path), np.clip(samples, -1.0, 1.0) if clipped else samples, audio.sample_rate, "WAV", subtype)
+    return clipped
+
+
+def write_flac16(path: str | Path, samples: NDArray[np.floating], sample_rate: int) -> int:
+    """Write a 16-bit FLAC atomically and return how many samples had to be clipped.
+
+    Full scale is 32768, as the challenge's reader divides by it; a sample of exactly 1.0 is stored as 32767.
+    """
+    clipped = int(np.count_nonzero(np.abs(samples) > 1.0))
+    integers = np.clip(np.rint(np.asarray(samples, dtype=np.float64) * 32768.0), -32768, 32767).astype(np.int16)
+    _write(Path(path), integers, sample_rate, "FLAC", "PCM_16")
+    return clipped
+
+
+def read_scaled_flac(path: str | Path) -> Audio:
+    """Read a FLAC and multiply it by the factor in the ``.txt`` of the same name, if there is one."""
+    path = Path(path)
+    audio = load_audio(path, sample_rate=None)
+    scale_file = path.with_suffix(".txt")
+    if not scale_file.exists():
+        return audio
+    try:
+        scale = float(scale_file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError("scale file holds no number", where=scale_file, expected="the peak as text") from error
+    if not (np.isfinite(scale) and scale >= 0):
+        raise InputError("senseless scale", where=scale_file, expected="a finite number, 0 or more", found=scale)
+    return Audio(audio.samples * np.float32(scale), audio.sample_rate, audio.name)
+
+
+def write_stems(folder: str | Path, stems: Mapping[str, Audio], *, subtype: str = "FLOAT") -> None:
+    """Write each stem as ``<folder>/<stem>.wav``."""
+    for name, audio in stems.items():
+        write_wav(Path(folder) / f"{name}.wav", audio, subtype=subtype)
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise InputError("is a folder", where=path, expected="an audio file")
+    if not path.exists():
+        raise InputError("file is missing", where=path, expected=f"an audio file ({_READABLE})")
+    try:
+        empty = path.stat().st_size == 0
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError("cannot be read", where=path, expected="an audio file", found=error.strerror) from error
+    if empty:
+        raise InputError("file is empty", where=path, expected=f"an audio file ({_READABLE})", found="0 bytes")
+
+
+def _is_av(path: Path) -> bool:
+    return path.suffix.lower() in {".m4a", ".mp4", ".aac", ".m4b", ".mka", ".webm", ".wma"}
+
+
+def _read_soundfile(path: Path) -> tuple[NDArray[np.float32], int]:
+    try:
+        with soundfile.SoundFile(path) as file:
+            announced = file.frames
+            samples = file.read(dtype="float32", always_2d=True)
+            rate = file.samplerate
+            exact_length = file.format in {"WAV", "WAVEX", "FLAC", "AIFF"}
+    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+        raise InputError("cannot be read as audio", where=path, expected=_READABLE, found=_reason(error)) from error
+    if exact_length and len(samples) < announced:
+        raise InputError("file is cut off", where=path, expected=f"{announced} samples", found=len(samples))
+    return samples, rate
+
+
+def _read_av(path: Path, stream_index: int) -> tuple[NDArray[np.float32], int]:
+    import av
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with av.open(str(path)) as container:
+                streams = container.streams.audio
+                if len(streams) <= stream_index:
+                    raise InputError(
+                        "too few audio streams", where=path, expected=f"at least {stream_index + 1}", found=len(streams)
+                    )
+                stream = streams[stream_index]
+                channels, rate = stream.codec_context.channels, stream.codec_context.sample_rate
+                blocks = [_as_float(frame, channels) for frame in container.decode(stream)]
+    except InputError:
+        raise
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError("cannot be read as audio", where=path, expected=_READABLE, found=_reason(error)) from error
+    if not blocks:
+        raise InputError("holds no audio", where=path, expected="at least one sample")
+    return np.concatenate(blocks, axis=0), rate
+
+
+def _as_float(frame: Any, n_channels: int) -> NDArray[np.float32]:
+    """Turn a decoded frame, planar or packed, integer or float, into (n_samples, n_channels) of full scale 1."""
+    array = frame.to_ndarray()
+    array = array.T if frame.format.is_planar else array.reshape(-1, n_channels)
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
+    if array.dtype == np.uint8:
+        return (array.astype(np.float32) - 128.0) / 128.0
+    return array.astype(np.float32) / np.float32(-float(np.iinfo(array.dtype).min))
+
+
+def _write(path: Path, samples: NDArray[Any], sample_rate: int, container: str, subtype: str) -> None:
+    with atomic_path(path) as temporary:
+        try:
+            soundfile.write(temporary, samples, sample_rate, format=container, subtype=subtype)
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            # libsndfile hides the system's reason; a writable folder leaves a full disk as the likely one.
+            reason = OSError(0, f"{_reason(error)} (is the disk full?)")
+            raise writing_failed(path, reason) from error
+        if temporary.stat().st_size == 0:
+            raise OutputError(f"{path}: cannot be written: nothing arrived on the disk (is it full?)")
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return str(text).strip().rstrip(".")
