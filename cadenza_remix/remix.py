@@ -18,7 +18,7 @@ import yaml
 from numpy.typing import NDArray
 
 from cadenza_remix.audio.resample import resample_samples
-from cadenza_remix.audio.signal import EARS, STEMS, Audio
+from cadenza_remix.audio.signal import EARS, REMIX_SAMPLE_RATE, STEM_SAMPLE_RATE, STEMS, Audio
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.aid import aid_ear
 from cadenza_remix.hearing.audiogram import Listener
@@ -28,8 +28,6 @@ from cadenza_remix.hearing.nalr import NalrSettings
 from cadenza_remix.units import db_to_lin
 
 PRESETS = ("baseline", "e016")
-STEM_SAMPLE_RATE = 24_000
-REMIX_SAMPLE_RATE = 32_000
 _PARTS: dict[str, type] = {"nalr": NalrSettings, "compressor": CompressorSettings, "band_pass": BandPassSettings}
 
 

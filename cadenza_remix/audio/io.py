@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 
 from cadenza_remix.atomic import atomic_path, writing_failed
 from cadenza_remix.audio.resample import resample
-from cadenza_remix.audio.signal import STEMS, Audio
+from cadenza_remix.audio.signal import MUSIC_SAMPLE_RATE, STEMS, Audio
 from cadenza_remix.errors import InputError, OutputError
 
-SAMPLE_RATE = 44_100
 STEM_MP4_STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".m4a", ".mp4", ".aac")
 _READABLE = "WAV, FLAC, MP3, OGG, M4A or MUSDB18 stem.mp4"
 
 
-def load_audio(path: str | Path, *, sample_rate: int | None = SAMPLE_RATE) -> Audio:
+def load_audio(path: str | Path, *, sample_rate: int | None = MUSIC_SAMPLE_RATE) -> Audio:
     """Read one audio file; of a MUSDB18 ``.stem.mp4``, the mixture.
 
     Parameters
@@ -53,7 +52,7 @@ def load_audio(path: str | Path, *, sample_rate: int | None = SAMPLE_RATE) -> Au
     return audio if sample_rate is None else resample(audio, sample_rate)
 
 
-def load_stems(path: str | Path, *, sample_rate: int | None = SAMPLE_RATE) -> dict[str, Audio]:
+def load_stems(path: str | Path, *, sample_rate: int | None = MUSIC_SAMPLE_RATE) -> dict[str, Audio]:
     """Read the four stems of one song.
 
     Parameters

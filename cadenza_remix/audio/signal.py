@@ -11,6 +11,12 @@ from cadenza_remix.errors import InputError
 
 EARS = ("left", "right")
 STEMS = ("vocals", "drums", "bass", "other")
+MUSIC_SAMPLE_RATE = 44_100
+"""Rate of songs, of separation and of the hearing aid, in Hz."""
+STEM_SAMPLE_RATE = 24_000
+"""Rate of the eight enhanced stems, in Hz: what the challenge wants and HAAQI works at."""
+REMIX_SAMPLE_RATE = 32_000
+"""Rate of the remix, in Hz."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,14 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cadenza_remix.audio.signal import EARS, STEMS
+from cadenza_remix.audio.signal import MUSIC_SAMPLE_RATE as MUSIC_SAMPLE_RATE
+from cadenza_remix.audio.signal import REMIX_SAMPLE_RATE as REMIX_SAMPLE_RATE
+from cadenza_remix.audio.signal import STEM_SAMPLE_RATE as STEM_SAMPLE_RATE
 from cadenza_remix.errors import InputError, unknown_name
-
-MUSIC_SAMPLE_RATE = 44100
-"""Rate of the songs and of their clean stems, in Hz."""
-STEM_SAMPLE_RATE = 24000
-"""Rate of the eight enhanced stems, in Hz."""
-REMIX_SAMPLE_RATE = 32000
-"""Rate of the remix, in Hz."""
 
 ENHANCED_FOLDER = "enhanced_signals"
 SUBMISSION_FOLDER = "evaluation"

@@ -1,9 +1,9 @@
 """Score records as a summary: a data frame, a CSV file, a table on the screen.
 
-Conventions: `haaqi` columns run over the stems and, within a stem, left before right; ``score`` is the plain mean of the
-eight; ``snr_db`` and ``sdr_db`` are plain means of the eight values in dB, leaving out those that are not defined (the
-SNR of a stem that is silent in the reference). The chain named ``mixture`` is the unprocessed mixture in place of every
-stem: what a listener has without this package, and always the first row of its group.
+Conventions: the columns of HAAQI run over the stems and, within a stem, left before right; ``score`` is the plain mean
+of the eight; ``snr_db`` and ``sdr_db`` are plain means of the eight values in dB without those that are not defined
+(the SNR of a stem that is silent in the reference). The chain named ``mixture`` is the unprocessed mixture in place of
+every stem: what a listener has without this package, and always the first row of its group.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def summary_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     Parameters
     ----------
     records : iterable of mappings
-        Each holds ``chain``, ``song``, ``listener``, ``score`` (the mean HAAQI) and ``metrics``, in which ``haaqi``, and
-        where they were computed ``snr_db`` and ``sdr_db``, map ``<ear>_<stem>`` to a number; None stands for a value
-        that is not defined.
+        Each holds ``chain``, ``song``, ``listener``, ``score`` (the mean HAAQI) and ``metrics``, in which ``haaqi``,
+        and where they were computed ``snr_db`` and ``sdr_db``, map ``<ear>_<stem>`` to a number; None stands for a
+        value that is not defined.
 
     Returns
     -------

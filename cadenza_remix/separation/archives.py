@@ -170,10 +170,9 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
 def _tar_members(archive: Path, max_bytes: int, *, compressed: bool) -> Iterator[_Member]:
     # Headers, padding and a last look for more count too, so the stream may be a little longer than its files.
     limit = max_bytes + max_bytes // 8 + 4 * _CHUNK
-    opened = cast(IO[bytes], gzip.open(archive, "rb") if compressed else archive.open("rb"))
     with (
-        opened as raw,
-        _BoundedReader(raw, limit, lambda: _too_large(archive, max_bytes, MAX_MEMBERS)) as bounded,
+        gzip.open(archive, "rb") if compressed else archive.open("rb") as raw,
+        _BoundedReader(cast(IO[bytes], raw), limit, lambda: _too_large(archive, max_bytes, MAX_MEMBERS)) as bounded,
         tarfile.open(fileobj=bounded, mode="r:") as tar,
     ):
         for info in tar:

@@ -1,4 +1,4 @@
-"""Bring a file of known checksum over HTTP, or a wheel over pip, without ever hanging.
+"""Bring a file of known checksum over HTTP without ever hanging, and go on where a broken-off download stopped.
 
 The standard library's ``urllib.request`` does the transfer: it follows redirects and respects the proxy variables.
 ``pooch`` was considered and is not used, since it starts a broken-off download of two hundred megabytes from nothing.
@@ -32,9 +32,9 @@ Progress = Callable[[int, int | None], None]
 Notify = Callable[[str], None]
 
 #: Seconds without an answer or without a single byte after which an attempt is given up.
-TIMEOUT_S = 15.0
+TIMEOUT_S = 10.0
 #: Attempts in a row that bring less than `WORTHWHILE_BYTES`, after which a download is given up.
-ATTEMPTS = 4
+ATTEMPTS = 3
 WORTHWHILE_BYTES = 1 << 20
 #: Wait before the second attempt; doubled before each further one.
 BACKOFF_S = 1.0
@@ -135,6 +135,7 @@ def sha256_of(path: Path) -> str:
 def _gather(job: _Job, notify: Notify, attempts: int, backoff_s: float) -> None:
     """Attempt until the partial file is whole and right."""
     fruitless = 0
+    restarted = False
     while True:
         before = _size(job.partial)
         try:
@@ -144,12 +145,13 @@ def _gather(job: _Job, notify: Notify, attempts: int, backoff_s: float) -> None:
                 return
             size = _size(job.partial)
             _forget(job)
-            if not before:
+            if restarted or not before:
                 raise ModelError(
                     f"{job.url}: wrong checksum of the {size} bytes received (a proxy or a login page may have "
                     f"answered): expected sha256 {job.sha256}, found {found}"
                 )
             # What an earlier attempt left may have been the bad part: once more, from the beginning.
+            restarted = True
             notify(f"{job.url}: the continued download has a wrong checksum; starting from the beginning")
         except _TryAgain as trouble:
             fruitless = 0 if _size(job.partial) - before >= WORTHWHILE_BYTES else fruitless + 1
@@ -162,19 +164,22 @@ def _gather(job: _Job, notify: Notify, attempts: int, backoff_s: float) -> None:
 
 def _attempt(job: _Job) -> None:
     """Ask the server once for what is missing, and append what it sends to the partial file."""
-    start = _size(job.partial)
+    start, validator = _resumable(job)
     headers = {"User-Agent": f"cadenza-remix/{_our_version()}", "Accept-Encoding": "identity"}
-    validator = _noted_validator(job)
+    if start:
+        headers["Range"] = f"bytes={start}-"
     if start and validator:
-        # If the file has changed there, the server ignores the range and sends the new one whole.
-        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+        # If the file has changed there since, the server then sends the new one whole.
+        headers["If-Range"] = validator
     request = urllib.request.Request(job.url, headers=headers)
-    with _network_trouble(job.timeout_s), _answer(request, job.timeout_s) as response:
+    with _network_trouble(job), _answer(request, job.timeout_s) as response:
         total = _expected_total(response)
-        if response.status != HTTPStatus.PARTIAL_CONTENT or _range_start(response) != start:
-            if response.status == HTTPStatus.PARTIAL_CONTENT:
+        if response.status == HTTPStatus.PARTIAL_CONTENT:
+            if _range_start(response) != start:
                 _forget(job)
                 raise _TryAgain(f"the server sent another part of the file than bytes {start} and on")
+        else:
+            # The whole file: the first attempt, a changed file, or a server that knows no ranges.
             start = 0
             _forget(job)
             write_json(job.notes, {"url": job.url, "sha256": job.sha256, "validator": _validator(response)})
@@ -245,7 +250,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 
 @contextmanager
-def _network_trouble(timeout_s: float) -> Iterator[None]:
+def _network_trouble(job: _Job) -> Iterator[None]:
     """Sort what can go wrong on a network into what is worth another attempt and what is not."""
     try:
         yield
@@ -254,15 +259,19 @@ def _network_trouble(timeout_s: float) -> Iterator[None]:
     except urllib.error.HTTPError as error:
         line = f"the server answered {error.code} {error.reason}"
         error.close()
+        if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and _size(job.partial):
+            # There is more here than there: what lies here belongs to another version of the file.
+            _forget(job)
+            raise _TryAgain(line) from error
         if error.code in _WORTH_RETRYING:
             raise _TryAgain(line) from error
         raise ModelError(f"{error.url}: cannot be downloaded: {line}") from error
     except TimeoutError as error:
-        raise _TryAgain(f"no answer within {timeout_s:g} s") from error
+        raise _TryAgain(f"no answer within {job.timeout_s:g} s") from error
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
-            raise _TryAgain(f"no answer within {timeout_s:g} s") from error
+            raise _TryAgain(f"no answer within {job.timeout_s:g} s") from error
         text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         raise _TryAgain(" ".join(str(text).split())) from error
 
@@ -290,15 +299,15 @@ def _validator(response: http.client.HTTPResponse) -> str | None:
     return response.headers.get("Last-Modified")
 
 
-def _noted_validator(job: _Job) -> str | None:
-    """Return the validator noted beside the partial file, where it belongs to this very download."""
+def _resumable(job: _Job) -> tuple[int, str | None]:
+    """Return how many bytes of this very download are there already, and the validator noted with them."""
     try:
         notes = json.loads(job.notes.read_text(encoding="utf-8"))
-        if (notes["url"], notes["sha256"]) == (job.url, job.sha256) and isinstance(notes["validator"], str):
-            return notes["validator"]
+        if (notes["url"], notes["sha256"]) == (job.url, job.sha256):
+            return _size(job.partial), notes["validator"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    return None
+    return 0, None
 
 
 def _forget(job: _Job) -> None:

