@@ -32,7 +32,7 @@ _HOMES = {
     "load_listeners": "cadenza_remix.hearing.audiogram",
     "load_separator": "cadenza_remix.separation.loading",
 }
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

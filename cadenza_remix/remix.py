@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from cadenza_remix.audio.resample import resample_samples
+from cadenza_remix.audio.resample import resample, resample_samples
 from cadenza_remix.audio.signal import EARS, REMIX_SAMPLE_RATE, STEM_SAMPLE_RATE, STEMS, Audio
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.aid import aid_ear
@@ -25,6 +25,8 @@ from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.hearing.band_pass import BandPassSettings, band_pass
 from cadenza_remix.hearing.compressor import CompressorSettings
 from cadenza_remix.hearing.nalr import NalrSettings
+from cadenza_remix.separation.separator import Separator
+from cadenza_remix.separation.stems import to_vdbo
 from cadenza_remix.units import db_to_lin
 
 PRESETS = ("baseline", "e016")
@@ -70,8 +72,7 @@ class Chain:
 class Enhanced:
     """What one listener gets of one song.
 
-    ``stems``: key ``<ear>_<stem>``, mono at 24 kHz, not scaled; ``remix``: stereo at 32 kHz, before any clipping;
-    ``n_samples``: length of the song at the rate of the music.
+    ``stems``: key ``<ear>_<stem>``, mono at 24 kHz, not scaled; ``remix``: stereo at 32 kHz, before any clipping.
     """
 
     stems: Mapping[str, Audio]
@@ -132,6 +133,38 @@ def chain_from(settings: object, *, name: str, where: str = "chain") -> Chain:
         return Chain(name=name, **values)
     except InputError as error:
         raise InputError(str(error), where=where) from error
+
+
+def enhance(
+    song: Audio | Mapping[str, Audio],
+    listener: Listener,
+    *,
+    separator: Separator | None = None,
+    chain: Chain | str | Path = "baseline",
+) -> Enhanced:
+    """Demix a song and process it for one listener: the whole job on arrays.
+
+    Parameters
+    ----------
+    song : Audio, or mapping of str to Audio
+        The mixture; or its stems, separated before, so that many listeners cost one separation.
+    listener : Listener
+    separator : Separator, optional
+        Needed for a mixture; from `load_separator`.
+    chain : Chain or str or Path
+        A preset (``baseline``, ``e016``), a YAML file or a `Chain`.
+
+    Raises
+    ------
+    InputError
+        A mixture without a separator; a separator that does not give vocals, drums, bass and other.
+    """
+    settings = chain if isinstance(chain, Chain) else load_chain(chain)
+    if isinstance(song, Audio):
+        if separator is None:
+            raise InputError("a mixture needs a separator", where="enhance", expected="separator=load_separator(...)")
+        song = to_vdbo(separator.separate(resample(song, separator.sample_rate)))
+    return enhance_stems(song, listener, settings)
 
 
 def enhance_stems(stems: Mapping[str, Audio], listener: Listener, chain: Chain) -> Enhanced:

@@ -233,10 +233,10 @@ def _read_row(fields: list[str], where: str) -> PairScore:
     for column, text in zip(SCORE_COLUMNS[2:], fields[2:], strict=True):
         try:
             numbers[column] = float(text)
-        except ValueError as error:
-            raise InputError(
-                "not a score", where=f"{where}: {column}", expected="a number", found=repr(text)
-            ) from error
+        except ValueError:
+            numbers[column] = math.nan
+        if not math.isfinite(numbers[column]):
+            raise InputError("not a score", where=f"{where}: {column}", expected="a finite number", found=repr(text))
     score = numbers.pop("score")
     row = PairScore(fields[0], fields[1], numbers)
     if not abs(row.score - score) <= _MEAN_TOLERANCE:

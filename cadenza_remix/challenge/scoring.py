@@ -1,4 +1,4 @@
-"""The scores of one song made for one listener: eight HAAQI as the challenge computes them, and SNR and SDR beside them."""
+"""The scores of one song made for one listener: eight HAAQI as the challenge computes them, beside them SNR and SDR."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cadenza_remix.hearing.nalr import NalrSettings
 from cadenza_remix.units import db_spl_of_full_scale, rms
 
 LENGTH_TOLERANCE_S = 0.05
-"""Processed stems may be this much longer or shorter than the reference (a filter's tail); both are cut to the shorter."""
+"""By so much processed stems may differ in length from the reference (a filter's tail); both are cut to the shorter."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def score_pair(
 ) -> PairMetrics:
     """Score the eight processed stems of one song for one listener.
 
-    HAAQI: reference = clean stem of the same ear at 24 kHz, NAL-R added inside the metric (``equalisation=1``), 65 dB SPL
-    for the RMS of the clean stem at its own rate; in the challenge's order, all from one random generator.
+    HAAQI: reference = clean stem of the same ear at 24 kHz, NAL-R added inside the metric (``equalisation=1``), 65 dB
+    SPL for the RMS of the clean stem at its own rate; in the challenge's order, all from one random generator.
 
     SNR and SDR: reference = clean stem with this listener's NAL-R, which is what a perfect separation followed by the
     prescription would have given. So the gain that was prescribed does not count as an error, and a perfect copy scores

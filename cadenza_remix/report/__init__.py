@@ -1,0 +1,1 @@
+"""What came out, for people to read: tables and figures of score records."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from cadenza_remix.audio.io import load_audio, load_stems, write_stems
@@ -12,28 +12,29 @@ from cadenza_remix.errors import InputError
 from cadenza_remix.runs.records import Record, digest, file_digest, file_sizes, finished
 from cadenza_remix.runs.songs import SongFile
 from cadenza_remix.separation.separator import Separator
+from cadenza_remix.separation.stems import to_vdbo
 
 DEMIX_VERSION = 1
 """Part of every key: raise it when the same settings give other stems."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Demixer:
-    """Gives the stems of a song, from the cache folder where they are, by the separator where they are not.
+    """Gives the stems of a song: from the folder where they are kept, or by the separator where they are not.
 
-    ``separator``: built only when the first song is not in the cache; ``fingerprint``: identifies model, weights and
-    settings; ``folder``: the cache, one folder per song.
+    ``folder``: holds one folder per song, with four WAVs (float) and their record.
     """
 
-    build: Callable[[], Separator]
-    separator_name: str
-    fingerprint: str
+    separator: Separator
     folder: Path
-    _separator: Separator | None = field(default=None, repr=False)
 
     def key(self, song: SongFile) -> str:
-        """Return the digest over the song's bytes and everything that the stems depend on."""
-        return digest("demix", DEMIX_VERSION, file_digest(song.path), self.separator_name, self.fingerprint)
+        """Return the digest over the song's bytes and everything else that the stems depend on."""
+        try:
+            audio = file_digest(song.path)
+        except OSError as error:
+            raise InputError("cannot be read", where=song.path, found=error.strerror) from error
+        return digest("demix", DEMIX_VERSION, audio, self.separator.name, self.separator.fingerprint)
 
     def stems(self, song: SongFile, *, on_progress: Callable[[float], None] | None = None) -> Mapping[str, Audio]:
         """Return vocals, drums, bass and other of a song, stereo at 44.1 kHz; demix it if need be.
@@ -44,24 +45,17 @@ class Demixer:
             The song cannot be read, or the separator does not give these four stems.
         """
         key = self.key(song)
-        folder, record_path = self.folder / song.name, self.folder / song.name / "record.json"
+        folder = self.folder / song.name
+        record_path = folder / "record.json"
         if finished(record_path, key, folder) is None:
-            audio = load_audio(song.path).stereo()
+            audio = load_audio(song.path, sample_rate=self.separator.sample_rate)
             record_path.unlink(missing_ok=True)
-            stems = self._vdbo(audio, on_progress)
-            write_stems(folder, stems)
-            settings = {"separator": self.separator_name, "fingerprint": self.fingerprint, "version": DEMIX_VERSION}
+            write_stems(folder, to_vdbo(self.separator.separate(audio, progress=on_progress)))
+            settings = {
+                "separator": self.separator.name,
+                "fingerprint": self.separator.fingerprint,
+                "version": DEMIX_VERSION,
+            }
             files = file_sizes([folder / f"{stem}.wav" for stem in STEMS], folder)
             Record(f"demix {song.name}", key, settings, files, {"duration_s": audio.duration_s}).write(record_path)
         return load_stems(folder)
-
-    def _vdbo(self, audio: Audio, on_progress: Callable[[float], None] | None) -> Mapping[str, Audio]:
-        from cadenza_remix.separation.stems import to_vdbo
-
-        if self._separator is None:
-            self._separator = self.build()
-        stems = to_vdbo(self._separator.separate(audio, progress=on_progress))
-        missing = [stem for stem in STEMS if stem not in stems]
-        if missing:
-            raise InputError("separator does not give all stems", where=self.separator_name, expected=", ".join(STEMS))
-        return {stem: stems[stem] for stem in STEMS}

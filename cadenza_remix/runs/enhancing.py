@@ -22,7 +22,7 @@ from cadenza_remix.runs.pool import Failure, run_units
 from cadenza_remix.runs.progress import NoProgress, Progress
 from cadenza_remix.runs.records import Record, digest, file_sizes, finished
 from cadenza_remix.runs.songs import SongFile
-from cadenza_remix.separation.loading import load_separator, separator_fingerprint
+from cadenza_remix.separation.loading import load_separator
 
 ENHANCE_VERSION = 1
 """Part of every key: raise it when the same settings give other files."""
@@ -89,25 +89,19 @@ def enhance_songs(
     pairs = list(pairs) if pairs is not None else make_pairs(by_name, listeners)
     _check_pairs(pairs, by_name, listeners, segments)
     check_writable(out)
-    demixer = Demixer(
-        lambda: load_separator(separator), separator, separator_fingerprint(separator), stems_folder or out / "stems"
-    )
+    demixer = Demixer(load_separator(separator), stems_folder or out / "stems")
     pending: dict[str, list[_PairUnit]] = {}
     failures: list[Failure] = []
-    n_found = n_over = 0
+    n_made = n_found = n_over = 0
     for name in dict.fromkeys(pair.song for pair in pairs):
         try:
             demix_key = demixer.key(by_name[name])
-        except OSError as error:
-            problem = InputError("cannot be read", where=by_name[name].path, found=error.strerror)
-            failures.append(Failure(f"demix {name}", problem))
+        except InputError as error:
+            failures.append(Failure(f"demix {name}", error))
             continue
-        for pair in pairs:
-            if pair.song != name:
-                continue
-            unit = _PairUnit(
-                pair, listeners[pair.listener], chain, out, segments[name] if segments else None, wav, demix_key
-            )
+        cut = segments[name] if segments else None
+        for pair in (pair for pair in pairs if pair.song == name):
+            unit = _PairUnit(pair, listeners[pair.listener], chain, out, cut, wav, demix_key)
             record = finished(unit.record_path, unit.key, out)
             if record is None:
                 pending.setdefault(name, []).append(unit)
@@ -116,7 +110,6 @@ def enhance_songs(
                 n_over += record.results["n_over_full_scale"]
     progress.start("demix", len(pending))
     progress.start("enhance", sum(map(len, pending.values())))
-    n_made = 0
     for name, units in pending.items():
         try:
             stems = demixer.stems(by_name[name], on_progress=_fractions(progress))

@@ -40,8 +40,8 @@ def run_units(
 ) -> tuple[list[Result], list[Failure]]:
     """Do all units; return their results in the order of the units, and the failures.
 
-    A unit that fails for its own reasons (bad input) does not hold up the others. A failed write stops everything, since
-    the next ones would fail too; so does an interruption or any error that is not ours.
+    A unit that fails for its own reasons (bad input) does not hold up the others. A failed write stops everything,
+    since the next ones would fail too; so does an interruption or any error that is not ours.
     """
     results: dict[int, Result] = {}
     failures: dict[int, Failure] = {}

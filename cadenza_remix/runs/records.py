@@ -1,7 +1,8 @@
 """What was done, one JSON file per unit of work: written last, so that a unit with a valid record is a finished unit.
 
-A record holds a key over everything that the result depends on. A rerun skips the units whose key is unchanged and whose
-files are still there in the recorded sizes. Records hold no times and no machine names: equal inputs give equal bytes.
+A record holds a key over everything that the result depends on. A rerun skips the units whose key is unchanged and
+whose files are still there in the recorded sizes. Records hold no times and no machine names: equal inputs give equal
+bytes.
 """
 
 from __future__ import annotations

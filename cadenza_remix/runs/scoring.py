@@ -51,7 +51,7 @@ class ScoreReport:
 
 
 def enhanced_root(folder: str | Path) -> Path:
-    """Return the folder that holds one folder per listener: ``folder`` itself, or one that the challenge names below it."""
+    """Return the folder that holds one folder per listener: ``folder`` itself, or the one so named below it."""
     root = Path(folder)
     if not root.is_dir():
         raise InputError("folder is missing", where=root, expected=f"a folder with {ENHANCED_FOLDER}/")
@@ -98,7 +98,8 @@ def score_pairs(
     Parameters
     ----------
     enhanced : path
-        A folder with ``enhanced_signals/`` (or that folder itself): ``<listener>/<song>/<listener>_<song>_<ear>_<stem>.flac``.
+        A folder with ``enhanced_signals/``, or that folder itself; in it
+        ``<listener>/<song>/<listener>_<song>_<ear>_<stem>.flac``.
     references : path
         Folder of clean stems, found by the song's name (see `find_references`).
     listeners : mapping of str to Listener

@@ -1,4 +1,4 @@
-"""The one place that imports Keras and TensorFlow: late, quietly, and never when a module of this package is imported."""
+"""The one place that imports Keras and TensorFlow: late and quietly."""
 
 from __future__ import annotations
 

@@ -123,7 +123,9 @@ def match_variables(
         if slot.layer is None:
             continue
         if not np.isfinite(values).all():
-            raise ModelError(f"{where}: damaged variable '{slot.variable}': expected finite numbers, found NaN or infinity")
+            raise ModelError(
+                f"{where}: damaged variable '{slot.variable}': expected finite numbers, found NaN or infinity"
+            )
         weights[slot.layer, slot.weight] = np.asarray(values, dtype=np.float32)
     return weights
 
@@ -153,7 +155,9 @@ def _prefix(folder: Path) -> Path:
         raise ModelError(f"{folder}: no checkpoint to read: expected one .index file, found {names}")
     prefix = found[0].with_suffix("")
     if not list(folder.glob(f"{prefix.name}.data-*")):
-        raise ModelError(f"{folder}: incomplete checkpoint: expected {prefix.name}.data-* beside {found[0].name}, found none")
+        raise ModelError(
+            f"{folder}: incomplete checkpoint: expected {prefix.name}.data-* beside {found[0].name}, found none"
+        )
     return prefix
 
 

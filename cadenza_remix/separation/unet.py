@@ -22,6 +22,7 @@ from cadenza_remix.separation.registry import ModelCard
 keras = load_keras()
 layers = keras.layers
 ops = keras.ops
+_Layer: Any = keras.layers.Layer
 
 FILTERS = (16, 32, 64, 128, 256, 512)
 N_CHANNELS = 2
@@ -78,7 +79,7 @@ def build_mask_network(card: ModelCard) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="cadenza_remix")
-class SharedMasks(layers.Layer):
+class SharedMasks(_Layer):
     """Masks that share every bin out between the stems: a softmax over the list of inputs."""
 
     def call(self, logits: list[Any]) -> list[Any]:
@@ -87,7 +88,7 @@ class SharedMasks(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="cadenza_remix")
-class RatioMasks(layers.Layer):
+class RatioMasks(_Layer):
     """Masks that sum to one: the share of each estimate, to some power, in the sum of all."""
 
     def __init__(self, exponent: float, **keras_options: Any) -> None:

@@ -134,7 +134,7 @@ def test_bad_segments_are_refused_in_one_line(tmp_path: Path, value: Any, messag
 def test_songs_without_segments_are_named(tmp_path: Path) -> None:
     segments = load_segments(write(tmp_path, {"A - B": SEGMENTS, "unused": SEGMENTS}))
     assert list(segments_of([SongEntry("A - B", "test")], segments)) == ["A - B"]
-    with pytest.raises(InputError, match="no evaluation segments for 1 of 2 songs.*none for 'C - D'"):
+    with pytest.raises(InputError, match=r"no evaluation segments for 1 of 2 songs.*none for 'C - D'"):
         segments_of([SongEntry("A - B", "test"), SongEntry("C - D", "test")], segments)
 
 

@@ -49,7 +49,7 @@ def test_batches_that_do_not_exist_are_refused(batch: int, batch_size: int, mess
 
 
 def test_repeated_missing_and_impossible_names_are_refused() -> None:
-    with pytest.raises(InputError, match="song named twice.*'a'"):
+    with pytest.raises(InputError, match=r"song named twice.*'a'"):
         make_pairs(["a", "b", "a"], ["L1"])
     with pytest.raises(InputError, match="listener named twice"):
         make_pairs(["a"], ["L1", "L1"])
@@ -78,19 +78,19 @@ def test_the_seed_of_known_md5_sums() -> None:
 
 
 def test_the_generator_draws_what_numpys_global_one_would() -> None:
-    before = np.random.get_state()
+    before = np.random.get_state()  # noqa: NPY002
     try:
-        np.random.seed(song_seed("abc"))
-        expected = np.random.standard_normal((2, 100))
+        np.random.seed(song_seed("abc"))  # noqa: NPY002
+        expected = np.random.standard_normal((2, 100))  # noqa: NPY002
     finally:
-        np.random.set_state(before)
+        np.random.set_state(before)  # noqa: NPY002
     rng = song_rng("abc")
     np.testing.assert_array_equal(rng.standard_normal((2, 100)), expected)
 
 
 def test_generators_of_a_song_are_independent_and_leave_the_global_one_alone() -> None:
-    before = np.random.get_state()[1].copy()
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
     first, second = song_rng("abc"), song_rng("abc")
     first.standard_normal(10)
     np.testing.assert_array_equal(second.standard_normal(5), song_rng("abc").standard_normal(5))
-    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002

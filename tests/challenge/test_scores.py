@@ -95,12 +95,12 @@ def test_a_missing_batch_is_named(tmp_path: Path) -> None:
 
 def test_missing_repeated_and_foreign_pairs_are_named(tmp_path: Path) -> None:
     first, second = write_batches(tmp_path, 2)
-    with pytest.raises(InputError, match="1 of 7 scores are missing.*'new' for L1"):
+    with pytest.raises(InputError, match=r"1 of 7 scores are missing.*'new' for L1"):
         merge_scores([first, second], pairs=[*PAIRS, Pair("new", "L1")])
-    with pytest.raises(InputError, match="1 scores were not asked for.*Łona' for L1"):
+    with pytest.raises(InputError, match=r"1 scores were not asked for.*Łona' for L1"):
         merge_scores([first, second], pairs=PAIRS[:-1])
     write_scores(second, [score_of(PAIRS[0])])
-    with pytest.raises(InputError, match="pair scored twice.*Song, with comma' for L2"):
+    with pytest.raises(InputError, match=r"pair scored twice.*Song, with comma' for L2"):
         merge_scores([first, second])
 
 
@@ -108,7 +108,7 @@ def test_files_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     first, second = write_batches(tmp_path, 2)
     third = tmp_path / "scores_3-3.csv"
     third.write_bytes(second.read_bytes())
-    with pytest.raises(InputError, match="results of different runs.*2 batches.*3 batches"):
+    with pytest.raises(InputError, match=r"results of different runs.*2 batches.*3 batches"):
         merge_scores([first, second, third])
     with pytest.raises(InputError, match="batch given twice"):
         merge_scores([first, second, first])
@@ -146,7 +146,7 @@ def test_values_that_are_no_scores_are_refused() -> None:
     with pytest.raises(InputError, match="left_bass: not a score: expected a finite number, found nan"):
         PairScore("s", "L", values | {"left_bass": float("nan")})
     with pytest.raises(InputError, match="odd: left_bass"):
-        PairScore("s", "L", {name: 0.5 for name in SCORE_CHANNELS[1:]})
+        PairScore("s", "L", dict.fromkeys(SCORE_CHANNELS[1:], 0.5))
     with pytest.raises(InputError, match="odd: left_guitar"):
         PairScore("s", "L", values | {"left_guitar": 0.5})
 

@@ -38,7 +38,9 @@ def entry(tmp_path: Path) -> Path:
 
 def problems(path: Path) -> dict[str, str]:
     faults = validate_submission(path, SONGS, LISTENERS, segments=SEGMENTS)
-    return {fault.path: str(fault).removeprefix(f"{fault.path}: ") for fault in faults}
+    said = {fault.path: str(fault).removeprefix(f"{fault.path}: ") for fault in faults}
+    assert len(said) == len(faults)
+    return said
 
 
 def test_a_packed_entry_has_one_folder_and_no_fault(entry: Path, tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_incomplete_or_foreign_folders_are_not_packed(entry: Path, tmp_path: Pat
     with pytest.raises(InputError, match="both or neither"):
         pack_submission(entry, out, "T001", songs=SONGS)
     scale_path(stem_path(entry, "L1", "One - A", "left", "bass")).unlink()
-    with pytest.raises(InputError, match="L1_One - A_left_bass.txt: missing"):
+    with pytest.raises(InputError, match=r"L1_One - A_left_bass.txt: missing"):
         pack_submission(entry, out, "T001")
     with pytest.raises(InputError, match="no enhanced signals to pack"):
         pack_submission(tmp_path / "enhanced_signals" / "L1" / "One - A", out, "T001")
@@ -140,7 +142,7 @@ def break_everything(root: Path) -> dict[str, str]:
     path.unlink()
     said[path.relative_to(root).as_posix()] = "missing"
     remix = remix_path(root, "L2", one)
-    soundfile.write(remix, rng.random((3200, 2)) / 2, 44100)
+    soundfile.write(remix, rng.random((4410, 2)) / 2, 44100)
     said[remix.relative_to(root).as_posix()] = "wrong sample rate: expected 32000 Hz, found 44100 Hz"
     extra = scale_path(remix_path(root, "L2", two))
     extra.write_text("1.0")
@@ -210,5 +212,5 @@ def test_progress_and_expected_durations(entry: Path) -> None:
     seen = []
     assert validate_submission(entry, SONGS, LISTENERS, segments=SEGMENTS, on_pair=seen.append) == []
     assert len(seen) == 4
-    with pytest.raises(InputError, match="no expected duration.*Two feat. B"):
+    with pytest.raises(InputError, match=r"no expected duration.*Two feat. B"):
         validate_submission(entry, SONGS, LISTENERS, segments={SONGS[0]: SEGMENTS[SONGS[0]]})

@@ -1,0 +1,185 @@
+"""The gammatone filters and the compression, as compiled loops.
+
+Eight channels make a group: they are the eight lanes of the inner loops, so that one recursion step of all of them is
+one vector operation. Arrays of a group are therefore stored time first, ``(n_samples, LANES)``. What a loop carries
+from sample to sample lives in one flat work array at constant offsets: the compiler can then prove that the lanes are
+independent. Storage is float32, state and arithmetic float64.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadenza_remix.metrics.auditory.arithmetic import exp2, log2
+from cadenza_remix.metrics.auditory.compiled import compiled
+
+LANES = 8
+BLOCK = 8
+"""Samples that the filter loops take at a time."""
+
+_TILE_SAMPLES = BLOCK * LANES
+
+# Offsets in the work array of the filter loops: one value per lane, then one value per sample and lane of a block.
+_LANE_ROWS = 20
+(_COS, _SIN, _R1, _R2, _R3, _R4, _I1, _I2, _I3, _I4, _DECAY, _COS_STEP, _SIN_STEP, _SUM, _GAIN_IN, _GAIN_OUT) = range(
+    0, 16 * LANES, LANES
+)
+_POWER = _LANE_ROWS * LANES
+_MOTION = _POWER + _TILE_SAMPLES
+_SCALE = _MOTION + _TILE_SAMPLES
+_LOWEST = _SCALE + _TILE_SAMPLES
+_HIGHEST = _LOWEST + _TILE_SAMPLES
+_SLOPE = _HIGHEST + _TILE_SAMPLES
+_OFFSET = _SLOPE + _TILE_SAMPLES
+_WORK_SIZE = _OFFSET + _TILE_SAMPLES
+
+
+def filter_work(
+    decay: NDArray[np.float64], radians_per_sample: NDArray[np.float64], peak_gain: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the work array of one group of gammatone filters at rest.
+
+    The gain of the filter rides on the carrier, which meets the signal on its way in and on its way out.
+    """
+    work = np.zeros(_WORK_SIZE)
+    for offset, values in (
+        (_DECAY, decay),
+        (_COS_STEP, np.cos(radians_per_sample)),
+        (_SIN_STEP, np.sin(radians_per_sample)),
+        (_COS, np.sqrt(peak_gain)),
+    ):
+        work[offset : offset + LANES] = values
+    work[_SCALE : _SCALE + _TILE_SAMPLES] = np.tile(peak_gain, BLOCK)
+    return work
+
+
+def set_compression(
+    work: NDArray[np.float64],
+    *,
+    spl_power: NDArray[np.float64],
+    lowest: NDArray[np.float64],
+    highest: float,
+    slope: NDArray[np.float64],
+    offset: NDArray[np.float64],
+) -> None:
+    """Give the control path its law: gain = 2 ** (slope * log2(clip(power * spl_power)) + offset)."""
+    for at, values in ((_SCALE, spl_power), (_LOWEST, lowest), (_SLOPE, slope), (_OFFSET, offset)):
+        work[at : at + _TILE_SAMPLES] = np.tile(values, BLOCK)
+    work[_HIGHEST : _HIGHEST + _TILE_SAMPLES] = highest
+
+
+def power_sum(work: NDArray[np.float64], n_samples: int) -> NDArray[np.float64]:
+    """Return the sum over time of each lane's squared envelope (without the last factor of the peak gain)."""
+    total = work[_SUM : _SUM + LANES].copy()
+    rest = n_samples % BLOCK
+    if rest:
+        total += work[_POWER : _POWER + rest * LANES].reshape(rest, LANES).sum(axis=0)
+    return total
+
+
+@compiled()
+def _step(x, cos, sin, cos_step, sin_step, decay, r1, r2, r3, r4, i1, i2, i3, i4):  # type: ignore[no-untyped-def]
+    """Shift one sample to base band, run it through four one-pole low-passes, and turn the carrier by one sample.
+
+    The two zeros of the gammatone filter need no memory of their own: past outputs of a one-pole are differences of
+    present ones, so (1 + 4 d z + 4 d^2 z^2) r4 = 9 r4 - 12 r3 + 4 r2. The factor 9 is in the peak gain.
+    """
+    r1 = x * cos + decay * r1
+    r2 = r1 + decay * r2
+    r3 = r2 + decay * r3
+    r4 = r3 + decay * r4
+    i1 = x * sin + decay * i1
+    i2 = i1 + decay * i2
+    i3 = i2 + decay * i3
+    i4 = i3 + decay * i4
+    real = r4 - (4.0 / 3.0) * r3 + (4.0 / 9.0) * r2
+    imaginary = i4 - (4.0 / 3.0) * i3 + (4.0 / 9.0) * i2
+    motion = real * cos + imaginary * sin
+    power = real * real + imaginary * imaginary
+    turned = cos * cos_step + sin * sin_step
+    sin = sin * cos_step - cos * sin_step
+    return turned, sin, r1, r2, r3, r4, i1, i2, i3, i4, motion, power
+
+
+@compiled()
+def _filter_block(sound, start, work):  # type: ignore[no-untyped-def]
+    """Filter ``BLOCK`` samples in all lanes: power and motion go to the work array."""
+    # A constant far below hearing keeps the recursions out of denormal numbers, which some processors compute slowly.
+    x0 = sound[start] + 1e-140
+    x1 = sound[start + 1] + 1e-140
+    x2 = sound[start + 2] + 1e-140
+    x3 = sound[start + 3] + 1e-140
+    x4 = sound[start + 4] + 1e-140
+    x5 = sound[start + 5] + 1e-140
+    x6 = sound[start + 6] + 1e-140
+    x7 = sound[start + 7] + 1e-140
+    for c in range(LANES):
+        cos, sin = work[_COS + c], work[_SIN + c]
+        r1, r2, r3, r4 = work[_R1 + c], work[_R2 + c], work[_R3 + c], work[_R4 + c]
+        i1, i2, i3, i4 = work[_I1 + c], work[_I2 + c], work[_I3 + c], work[_I4 + c]
+        cos_step, sin_step, decay = work[_COS_STEP + c], work[_SIN_STEP + c], work[_DECAY + c]
+        for k in range(BLOCK):
+            x = x0 if k == 0 else x1 if k == 1 else x2 if k == 2 else x3 if k == 3 else x4 if k == 4 else (
+                x5 if k == 5 else x6 if k == 6 else x7
+            )
+            cos, sin, r1, r2, r3, r4, i1, i2, i3, i4, motion, power = _step(
+                x, cos, sin, cos_step, sin_step, decay, r1, r2, r3, r4, i1, i2, i3, i4
+            )
+            work[_POWER + LANES * k + c] = power
+            work[_MOTION + LANES * k + c] = motion
+        work[_COS + c], work[_SIN + c] = cos, sin
+        work[_R1 + c], work[_R2 + c], work[_R3 + c], work[_R4 + c] = r1, r2, r3, r4
+        work[_I1 + c], work[_I2 + c], work[_I3 + c], work[_I4 + c] = i1, i2, i3, i4
+
+
+@compiled()
+def _add_power(work):  # type: ignore[no-untyped-def]
+    for c in range(LANES):
+        total = work[_SUM + c]
+        for k in range(BLOCK):
+            total += work[_POWER + LANES * k + c]
+        work[_SUM + c] = total
+
+
+@compiled()
+def control_gains(sound, n_samples, smooth_in, smooth_out, work, gains):  # type: ignore[no-untyped-def]
+    """Run the wide control filters and write the compression gain of every sample.
+
+    ``sound`` (padded with zeros to whole blocks), ``gains`` flat ``(n_padded * LANES,)`` float32. The gain passes a
+    one-pole low-pass ``y = smooth_in (g + g') + smooth_out y'``.
+    """
+    for start in range(0, len(sound), BLOCK):
+        _filter_block(sound, start, work)
+        if start + BLOCK <= n_samples:
+            _add_power(work)
+        for j in range(_TILE_SAMPLES):
+            level = work[_POWER + j] * work[_SCALE + j]
+            level = level if level > work[_LOWEST + j] else work[_LOWEST + j]
+            level = level if level < work[_HIGHEST + j] else work[_HIGHEST + j]
+            work[_MOTION + j] = exp2(work[_SLOPE + j] * log2(level) + work[_OFFSET + j])
+        for c in range(LANES):
+            before, smooth = work[_GAIN_IN + c], work[_GAIN_OUT + c]
+            for k in range(BLOCK):
+                gain = work[_MOTION + LANES * k + c]
+                smooth = smooth_in * (gain + before) + smooth_out * smooth
+                before = gain
+                work[_MOTION + LANES * k + c] = smooth
+            work[_GAIN_IN + c], work[_GAIN_OUT + c] = before, smooth
+        for j in range(_TILE_SAMPLES):
+            gains[LANES * start + j] = work[_MOTION + j]
+
+
+@compiled()
+def compressed_motion(sound, n_samples, work, gains, envelope, motion):  # type: ignore[no-untyped-def]
+    """Run the signal filters and apply the gains: envelope and basilar membrane motion, flat like ``gains``."""
+    for start in range(0, len(sound), BLOCK):
+        _filter_block(sound, start, work)
+        if start + BLOCK <= n_samples:
+            _add_power(work)
+        for j in range(_TILE_SAMPLES):
+            at = LANES * start + j
+            envelope[at] = gains[at] * math.sqrt(work[_POWER + j] * work[_SCALE + j])
+            motion[at] = gains[at] * work[_MOTION + j]

@@ -1,0 +1,157 @@
+"""The noise of the auditory threshold: NumPy's legacy normal numbers, drawn several times as fast.
+
+``numpy.random.RandomState.standard_normal`` makes pairs of normals by the polar method from the Mersenne Twister
+MT19937 (Matsumoto & Nishimura 1998). The same numbers come out here (to about 1e-10), straight into the arrays that
+need them, and the generator is left exactly where NumPy would have left it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadenza_remix.errors import InputError
+from cadenza_remix.metrics.auditory.arithmetic import log2
+from cadenza_remix.metrics.auditory.compiled import compiled
+
+_N = 624
+_TO_UNIT = 2.0**-53
+
+
+class NormalStream:
+    """Normal numbers in the order of NumPy's legacy generator.
+
+    Parameters
+    ----------
+    rng : numpy.random.RandomState or None
+        None stands for NumPy's global legacy generator. A generator that does not run on MT19937 is asked directly,
+        which is slower.
+
+    Notes
+    -----
+    ``finish`` hands the state back. Until then the generator itself has not moved.
+    """
+
+    def __init__(self, rng: np.random.RandomState | None) -> None:
+        if rng is not None and not isinstance(rng, np.random.RandomState):
+            raise InputError(
+                "wrong kind of generator", where="rng", expected="numpy.random.RandomState or None", found=type(rng)
+            )
+        self._source: Any = np.random if rng is None else rng
+        self._state: dict[str, Any] = self._source.get_state(legacy=False)
+        self._fast = self._state["bit_generator"] == "MT19937"
+        if self._fast:
+            self._key = np.array(self._state["state"]["key"], dtype=np.uint32)
+            self._cursor = np.array([self._state["state"]["pos"], self._state["has_gauss"]], dtype=np.int64)
+            self._kept = float(self._state["gauss"])
+
+    def add_to(self, out: NDArray[np.float32], n_draws: int, gain: float) -> None:
+        """Draw ``n_draws`` normals and add the first ``len(out)`` of them, times ``gain``, to ``out``."""
+        if not self._fast:
+            out += gain * self._source.standard_normal(n_draws)[: len(out)]
+            return
+        start = 0
+        if n_draws > 0 and self._cursor[1]:
+            out[:1] += gain * self._kept
+            self._cursor[1], self._kept, start = 0, 0.0, 1
+        pair = np.zeros(2)
+        _add_normals(self._key, self._cursor, n_draws - start, gain, out[start:], pair)
+        if self._cursor[1]:
+            self._kept = _second_of_pair(float(pair[0]), float(pair[1]))
+
+    def skip(self, n_draws: int) -> None:
+        """Draw normals that nobody needs."""
+        self.add_to(np.empty(0, dtype=np.float32), n_draws, 0.0)
+
+    def finish(self) -> None:
+        """Leave the generator where drawing from it would have left it."""
+        if self._fast:
+            self._state["state"] = {"key": self._key, "pos": int(self._cursor[0])}
+            self._state["has_gauss"], self._state["gauss"] = int(self._cursor[1]), self._kept
+            self._source.set_state(self._state)
+
+
+def _second_of_pair(x1: float, x2: float) -> float:
+    """Return the number that NumPy keeps for later, with the C library's logarithm as NumPy has it."""
+    radius = x1 * x1 + x2 * x2
+    return math.sqrt(-2.0 * math.log(radius) / radius) * x1
+
+
+@compiled()
+def _twist(key):  # type: ignore[no-untyped-def]
+    """Make the next 624 words of the Mersenne Twister's state."""
+    for i in range(_N - 397):
+        y = (key[i] & np.uint32(0x80000000)) | (key[i + 1] & np.uint32(0x7FFFFFFF))
+        key[i] = key[i + 397] ^ (y >> np.uint32(1)) ^ ((y & np.uint32(1)) * np.uint32(0x9908B0DF))
+    for i in range(_N - 397, _N - 1):
+        y = (key[i] & np.uint32(0x80000000)) | (key[i + 1] & np.uint32(0x7FFFFFFF))
+        key[i] = key[i - 227] ^ (y >> np.uint32(1)) ^ ((y & np.uint32(1)) * np.uint32(0x9908B0DF))
+    y = (key[_N - 1] & np.uint32(0x80000000)) | (key[0] & np.uint32(0x7FFFFFFF))
+    key[_N - 1] = key[396] ^ (y >> np.uint32(1)) ^ ((y & np.uint32(1)) * np.uint32(0x9908B0DF))
+
+
+@compiled()
+def _points(key, position, carried, words, x1, x2, radius):  # type: ignore[no-untyped-def]
+    """Temper the words from ``position`` on and turn fours of words into points of the square; return their number."""
+    for i in range(position, _N):
+        y = key[i]
+        y ^= y >> np.uint32(11)
+        y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
+        y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
+        y ^= y >> np.uint32(18)
+        words[carried + i - position] = y
+    n_points = (carried + _N - position) // 4
+    for j in range(n_points):
+        first = np.float64(words[4 * j] >> np.uint32(5)) * 67108864.0 + np.float64(words[4 * j + 1] >> np.uint32(6))
+        second = np.float64(words[4 * j + 2] >> np.uint32(5)) * 67108864.0 + np.float64(
+            words[4 * j + 3] >> np.uint32(6)
+        )
+        x1[j] = 2.0 * (first * _TO_UNIT) - 1.0
+        x2[j] = 2.0 * (second * _TO_UNIT) - 1.0
+        radius[j] = x1[j] * x1[j] + x2[j] * x2[j]
+    return n_points
+
+
+@compiled()
+def _add_normals(key, cursor, n_draws, gain, out, pair):  # type: ignore[no-untyped-def]
+    """Draw; ``cursor`` (position, is one kept) moves; ``pair`` takes the last point where one number is kept."""
+    words = np.empty(_N + 4, np.uint32)
+    x1, x2 = np.empty(_N // 4 + 1), np.empty(_N // 4 + 1)
+    radius, scale = np.empty(_N // 4 + 1), np.empty(_N // 4 + 1)
+    normals = np.empty(_N // 2 + 4)
+    place = np.empty(_N // 4 + 2, np.int64)
+    position, carried, drawn = cursor[0], 0, 0
+    while drawn < n_draws:
+        if position == _N:
+            _twist(key)
+            position = 0
+        n_points = _points(key, position, carried, words, x1, x2, radius)
+        for j in range(n_points):
+            scale[j] = gain * math.sqrt(-1.3862943611198906 * log2(radius[j]) / radius[j])
+        accepted = 0
+        for j in range(n_points):
+            normals[2 * accepted] = scale[j] * x2[j]
+            normals[2 * accepted + 1] = scale[j] * x1[j]
+            place[accepted] = j
+            accepted += 1 if 0.0 < radius[j] < 1.0 else 0
+        wanted = (n_draws - drawn + 1) // 2
+        if accepted >= wanted:
+            last = place[wanted - 1]
+            position += 4 * (last + 1) - carried
+            accepted = wanted
+            if (n_draws - drawn) % 2:
+                cursor[1] = 1
+                pair[0], pair[1] = x1[last], x2[last]
+        else:
+            left = carried + _N - position - 4 * n_points
+            for i in range(left):
+                words[i] = words[4 * n_points + i]
+            carried = left
+            position = _N
+        for i in range(min(2 * accepted, len(out) - drawn)):
+            out[drawn + i] += normals[i]
+        drawn += 2 * accepted
+    cursor[0] = position

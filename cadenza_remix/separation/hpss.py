@@ -1,0 +1,189 @@
+"""Drums, bass and other out of an accompaniment, without any training: what stands in for a network that is not there.
+
+In a spectrogram a sustained note is a line along time and a hit a line along frequency. Medians along the two axes
+keep the one and lose the other, and the ratio of their squares is a soft mask (D. FitzGerald, "Harmonic/percussive
+separation using median filtering", DAFx 2010). The percussive part is taken for the drums; the rest is parted at a
+crossover frequency into bass and other. The three masks sum to one, so that the three stems sum to what was split.
+
+Measured as a plain energy ratio (dB) behind the vocals of ``spleeter:2stems`` on the excerpt of MUSDB18 that the
+package stempeg ships: drums 3.9, bass 2.2, other 2.1 with the settings below. Filters from 0.3 to 0.6 s and from 120
+to 190 Hz, exponents from 1 to 2 and crossovers from 200 to 350 Hz give 3.4-4.6 / 1.9-2.8 / 1.8-2.6 there, and four
+electronic songs prefer now the one, now the other: the settings are round numbers from the middle, not the best fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadenza_remix.audio.signal import STEMS, Audio
+from cadenza_remix.errors import InputError
+from cadenza_remix.separation.separator import Progress, Separator, as_separator_input
+from cadenza_remix.separation.stems import Stems
+from cadenza_remix.separation.stft import Stft
+
+PERCUSSIVE_STEMS = ("drums", "bass", "other")
+_BLOCK = 128  # frames at a time; the medians look at copies of their windows, 17 times as large
+_FLOOR = 1e-12
+
+
+@dataclass(frozen=True)
+class HpssSettings:
+    """How an accompaniment is split.
+
+    Parameters
+    ----------
+    frame_length, hop_length : int
+        Of the spectrogram, in samples.
+    time_median_s : float
+        Length of the median along time: about as long as a note, much longer than a hit.
+    frequency_median_hz : float
+        Length of the median along frequency: wider than a partial, narrower than the noise of a hit.
+    crossover_hz, crossover_order : float
+        Where the harmonic part is parted into bass and other, and the order of the Butterworth response that does it.
+    """
+
+    frame_length: int = 4096
+    hop_length: int = 1024
+    time_median_s: float = 0.4
+    frequency_median_hz: float = 183.0
+    crossover_hz: float = 250.0
+    crossover_order: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("time_median_s", "frequency_median_hz", "crossover_hz", "crossover_order"):
+            if not getattr(self, name) > 0:
+                raise InputError("setting out of range", where=name, expected="more than 0", found=getattr(self, name))
+
+
+class HpssSeparator:
+    """Vocals by a separator, and what is left of the song split into drums, bass and other: four stems from two.
+
+    What is left is the song less the vocals. In the network's band that is the network's own accompaniment; above it,
+    where the network gives nothing to any stem, it keeps the cymbals. The four stems sum to the song.
+
+    Parameters
+    ----------
+    vocals_separator : Separator
+        Has a stem named vocals.
+    settings : HpssSettings, optional
+    """
+
+    def __init__(self, vocals_separator: Separator, settings: HpssSettings | None = None) -> None:
+        if "vocals" not in vocals_separator.stems:
+            raise InputError(
+                "separator gives no vocals",
+                where=vocals_separator.name,
+                expected="a stem named vocals",
+                found=", ".join(vocals_separator.stems),
+            )
+        self._vocals_separator = vocals_separator
+        self._settings = settings or HpssSettings()
+        self.name = f"{vocals_separator.name}+hpss"
+        self.stems = STEMS
+        self.sample_rate = vocals_separator.sample_rate
+        settings_text = repr(sorted(asdict(self._settings).items()))
+        whole = f"{vocals_separator.fingerprint} {settings_text}"
+        self.fingerprint = hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+    def separate(self, audio: Audio, *, progress: Progress | None = None) -> Stems:
+        """Separate one song; see `cadenza_remix.separation.separator.Separator.separate`."""
+        song = as_separator_input(audio, self.sample_rate)
+        # Half each, as measured.
+        first = None if progress is None else lambda share: progress(0.5 * share)
+        second = None if progress is None else lambda share: progress(0.5 + 0.5 * share)
+        vocals = self._vocals_separator.separate(song, progress=first)["vocals"]
+        rest = Audio(song.samples - vocals.samples, self.sample_rate, audio.name)
+        parts = split_accompaniment(rest, self._settings, progress=second)
+        return Stems({stem: vocals if stem == "vocals" else parts[stem] for stem in STEMS})
+
+
+def split_accompaniment(
+    audio: Audio, settings: HpssSettings | None = None, *, progress: Progress | None = None
+) -> Stems:
+    """Split music without vocals into drums, bass and other, which sum to it.
+
+    Parameters
+    ----------
+    audio : Audio
+        Stereo, any rate.
+    settings : HpssSettings, optional
+    progress : callable, optional
+        Called with the share of the work that is done.
+
+    Returns
+    -------
+    Stems
+        drums, bass, other.
+    """
+    settings = settings or HpssSettings()
+    stft = Stft(settings.frame_length, settings.hop_length)
+    low_pass = _low_pass(settings, stft, audio.sample_rate)
+    n_times, n_bins = _median_lengths(settings, audio.sample_rate)
+    whole = stft.padded(audio.stereo().samples)
+    parts = {stem: np.zeros_like(whole) for stem in PERCUSSIVE_STEMS}
+    n_frames = stft.n_frames(audio.n_samples)
+    for first in range(0, n_frames, _BLOCK):
+        last = min(first + _BLOCK, n_frames)
+        # The median along time looks at the frames around the block as well.
+        before, after = max(0, first - n_times // 2), min(n_frames, last + n_times // 2)
+        spectra = stft.analyse(whole, before, after)
+        inside = slice(first - before, last - before)
+        drums = _percussive_mask(spectra, n_times, n_bins)[inside]
+        spectra = spectra[:, inside]
+        harmonic = spectra * (1.0 - drums)
+        bass = harmonic * low_pass
+        stft.synthesise_into(parts["drums"], first, spectra * drums)
+        stft.synthesise_into(parts["bass"], first, bass)
+        stft.synthesise_into(parts["other"], first, harmonic - bass)
+        if progress is not None:
+            progress(last / n_frames)
+    return Stems(
+        {
+            stem: Audio(stft.cropped(part, audio.n_samples), audio.sample_rate, f"{audio.name} ({stem})")
+            for stem, part in parts.items()
+        }
+    )
+
+
+def _percussive_mask(spectra: NDArray[np.complex64], n_times: int, n_bins: int) -> NDArray[np.float32]:
+    """Return one mask (n_frames, n_bins) for both channels, so that no stem moves between the ears."""
+    power = np.square(spectra.real) + np.square(spectra.imag)
+    magnitude = np.sqrt(power.mean(axis=0))
+    harmonic = np.square(_median(magnitude, n_times, axis=0))
+    percussive = np.square(_median(magnitude, n_bins, axis=1))
+    return np.asarray((percussive + 0.5 * _FLOOR) / (percussive + harmonic + _FLOOR), dtype=np.float32)
+
+
+def _median(values: NDArray[np.float32], length: int, *, axis: int) -> NDArray[np.float32]:
+    """Return the running median of an odd length, four times as fast as scipy.ndimage's.
+
+    The edges are mirrored about the first and the last value, as the spectrum of a real signal is about 0 Hz.
+    """
+    half = length // 2
+    padding = [(half, half) if index == axis else (0, 0) for index in range(values.ndim)]
+    padded = np.pad(values, padding, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, length, axis=axis)
+    middle: NDArray[np.float32] = np.partition(windows, half, axis=-1)[..., half]
+    return middle
+
+
+def _median_lengths(settings: HpssSettings, sample_rate: int) -> tuple[int, int]:
+    n_times = _odd(settings.time_median_s * sample_rate / settings.hop_length)
+    n_bins = _odd(settings.frequency_median_hz * settings.frame_length / sample_rate)
+    return n_times, n_bins
+
+
+def _odd(length: float) -> int:
+    """Return the nearest odd whole number, at least 1."""
+    return max(1, 2 * round((length - 1) / 2) + 1)
+
+
+def _low_pass(settings: HpssSettings, stft: Stft, sample_rate: int) -> NDArray[np.float32]:
+    """Return the share of each bin that is bass: the power response of a Butterworth low-pass."""
+    frequencies = np.fft.rfftfreq(settings.frame_length, 1.0 / sample_rate)
+    response = 1.0 / (1.0 + (frequencies / settings.crossover_hz) ** (2 * settings.crossover_order))
+    return response.astype(np.float32)

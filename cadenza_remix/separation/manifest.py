@@ -1,0 +1,132 @@
+"""The note that lies beside an installed model: which files belong to it, how large they are, and their checksums.
+
+It is written after the files, so a folder without a readable manifest is no model.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cadenza_remix.atomic import write_json
+from cadenza_remix.errors import ModelError
+from cadenza_remix.separation.fetching import sha256_of
+
+MANIFEST_NAME = "manifest.json"
+#: The files that make a TensorFlow checkpoint; what else an archive holds (the training graph) is not needed.
+CHECKPOINT_FILES = ("checkpoint", "model.index", "model.data-00000-of-00001")
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file of a model: name, size in bytes, SHA-256 in hexadecimal."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was installed, from where, when.
+
+    Parameters
+    ----------
+    weights : str
+        Name of the set of weights.
+    source : str
+        Where the files came from: an address, a pip requirement, or the file or folder imported.
+    archive_sha256 : str or None
+        Checksum of the archive they came in, where it was one.
+    verified : bool
+        A published checksum (of the archive or of the files) was checked, and right.
+    date : str
+        When, ISO 8601 in UTC.
+    files : tuple of FileRecord
+        The checkpoint's files.
+    """
+
+    weights: str
+    source: str
+    archive_sha256: str | None
+    verified: bool
+    date: str
+    files: tuple[FileRecord, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all files together."""
+        return sum(record.size for record in self.files)
+
+
+def write_manifest(folder: Path, *, weights: str, source: str, archive_sha256: str | None, verified: bool) -> Manifest:
+    """Describe the checkpoint files that lie in a folder, and write that description beside them."""
+    files = tuple(
+        FileRecord(name, (folder / name).stat().st_size, sha256_of(folder / name)) for name in CHECKPOINT_FILES
+    )
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    manifest = Manifest(weights, source, archive_sha256, verified, date, files)
+    write_json(folder / MANIFEST_NAME, {"format": _FORMAT} | asdict(manifest))
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a folder's manifest and check that every file is there in its full size.
+
+    Raises
+    ------
+    ModelError
+        The manifest is missing or unreadable, or a file is not as it says.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        manifest = _manifest(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such file") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: not a manifest of a model: {type(error).__name__}: {error}") from error
+    for record in manifest.files:
+        try:
+            size = (folder / record.name).stat().st_size
+        except OSError as error:
+            raise ModelError(f"{folder / record.name}: {error.strerror or error}") from error
+        if size != record.size:
+            raise ModelError(f"{folder / record.name}: wrong size: expected {record.size} bytes, found {size}")
+    return manifest
+
+
+def check_contents(folder: Path, manifest: Manifest) -> None:
+    """Check every file of a model against its checksum.
+
+    Raises
+    ------
+    ModelError
+        A file has changed.
+    """
+    for record in manifest.files:
+        found = sha256_of(folder / record.name)
+        if found != record.sha256:
+            raise ModelError(f"{folder / record.name}: wrong sha256: expected {record.sha256}, found {found}")
+
+
+def _manifest(value: dict[str, Any]) -> Manifest:
+    if value["format"] != _FORMAT:
+        raise ValueError(f"format {value['format']!r}, expected {_FORMAT}")
+    files = tuple(FileRecord(str(entry["name"]), int(entry["size"]), str(entry["sha256"])) for entry in value["files"])
+    if {record.name for record in files} != set(CHECKPOINT_FILES):
+        raise ValueError(f"files {[record.name for record in files]}, expected {list(CHECKPOINT_FILES)}")
+    archive = value["archive_sha256"]
+    return Manifest(
+        weights=str(value["weights"]),
+        source=str(value["source"]),
+        archive_sha256=None if archive is None else str(archive),
+        verified=value["verified"] is True,
+        date=str(value["date"]),
+        files=files,
+    )

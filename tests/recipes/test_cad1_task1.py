@@ -1,0 +1,195 @@
+"""The recipe as an entrant runs it: both scripts on real music in CAD1's layout, both modes, whole and in batches."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cadenza_remix.audio.io import load_audio, load_stems, read_scaled_flac, write_wav
+from cadenza_remix.audio.signal import Audio
+from cadenza_remix.challenge.metadata import Segment, SongEntry, SongSegments, load_segments, load_songs, song_folder
+from cadenza_remix.challenge.naming import remix_path, scale_path, stem_path, stem_paths
+from cadenza_remix.challenge.scores import read_scores
+from cadenza_remix.challenge.submission import validate_submission
+from cadenza_remix.demo import demo_song
+from cadenza_remix.hearing.audiogram import load_listeners
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "cad1_task1"
+SEPARATOR = "spleeter:2stems+hpss"
+VALID = {SongEntry("Falcon - Part No.1", "valid"): (0.0, 2.0), SongEntry("Sokół - Part, two", "valid"): (3.0, 5.0)}
+TEST = {SongEntry("Falcon - Test", "test"): (1.0, 4.0)}
+SEGMENTS = {"Falcon - Test": {"objective_evaluation": {"start": 0.5, "end": 2.0, "duration": 1.5},
+                              "subjective_evaluation": {"start": 1.75, "end": 2.75, "duration": 1.0}}}  # fmt: skip
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two validation songs, one test song and two listeners in CAD1's layout."""
+    root = tmp_path_factory.mktemp("cad1") / "a folder with spaces"
+    excerpt = demo_song().path
+    parts: dict[str, Audio] = {"mixture": load_audio(excerpt), **load_stems(excerpt)}
+    for song, (start_s, end_s) in (VALID | TEST).items():
+        for name, audio in parts.items():
+            file = song_folder(root / "audio" / "musdb18hq", song) / f"{name}.wav"
+            write_wav(file, audio.excerpt(start_s, end_s), subtype="PCM_16")
+    listeners = {name: listener.to_dict() for name, listener in load_listeners("cad1-sample").items()}
+    (root / "metadata").mkdir()
+    for mode, songs in (("valid", VALID), ("test", TEST)):
+        rows = [{"Track Name": song.name, "Split": song.split} for song in songs]
+        for name, value in ((f"musdb18.{mode}", rows), (f"listeners.{mode}", listeners)):
+            (root / "metadata" / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
+    (root / "metadata" / "musdb18.segments.test.json").write_text(json.dumps(SEGMENTS), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run a script of the recipe from an empty folder, which must be empty afterwards."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+
+    def run_script(script: str, exp: Path, *overrides: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(RECIPE / script), f"path.root='{root}'", f"path.exp_folder='{exp}'",
+                   f"separator.model={SEPARATOR}", *overrides]  # fmt: skip
+        done = subprocess.run(command, cwd=elsewhere, text=True, capture_output=True, env=dict(os.environ))
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        assert list(elsewhere.iterdir()) == []
+        return done
+
+    return run_script
+
+
+@pytest.fixture(scope="module")
+def whole(root: Path, run: Run) -> Path:
+    """The validation set, enhanced and scored in one go."""
+    exp = root.parent / "whole"
+    run("enhance.py", exp)
+    run("evaluate.py", exp)
+    return exp
+
+
+def segments_of_whole_songs() -> dict[str, SongSegments]:
+    return {
+        song.name: SongSegments(Segment(0, end - start), Segment(0, end - start))
+        for song, (start, end) in VALID.items()
+    }
+
+
+def test_validation_mode_makes_a_complete_entry_and_its_scores(root: Path, whole: Path) -> None:
+    listeners = load_listeners(root / "metadata" / "listeners.valid.json")
+    songs = load_songs(root / "metadata" / "musdb18.valid.json")
+    assert validate_submission(whole / "enhanced_signals", songs, listeners, segments=segments_of_whole_songs()) == []
+    rows = read_scores(whole / "scores.csv")
+    assert [(row.song, row.listener) for row in rows] == [(s.name, name) for s in songs for name in listeners]
+    for row in rows:
+        # Separated stems with NAL-R score 0.15 to 0.6 here; unseparated or unprescribed ones lie below 0.2.
+        assert 0.1 < row.score < 0.8
+        assert len(set(row.haaqi.values())) == 8
+
+
+def test_batches_run_side_by_side_and_merged_equal_one_run(root: Path, whole: Path, run: Run) -> None:
+    exp = root.parent / "batched"
+    shutil.copytree(whole / "stems", exp / "stems")  # the demixing is shared; everything else is made anew
+    for script in ("enhance.py", "evaluate.py"):
+        for batch in range(2):
+            run(script, exp, "evaluate.batch_size=2", f"evaluate.batch={batch}")
+    run("evaluate.py", exp, "evaluate.batch_size=2", "evaluate.merge=true")
+    assert sorted(file.name for file in exp.glob("*.csv")) == ["scores.csv", "scores_1-2.csv", "scores_2-2.csv"]
+    assert (exp / "scores.csv").read_bytes() == (whole / "scores.csv").read_bytes()
+    first, second = read_scores(exp / "scores_1-2.csv"), read_scores(exp / "scores_2-2.csv")
+    every = read_scores(whole / "scores.csv")
+    assert (first, second) == (every[0::2], every[1::2])
+
+
+def test_a_missing_batch_is_named_and_no_table_is_written(root: Path, whole: Path, run: Run) -> None:
+    exp = root.parent / "one batch"
+    exp.mkdir()
+    shutil.copy(whole / "scores.csv", exp / "scores_1-2.csv")
+    done = run("evaluate.py", exp, "evaluate.batch_size=2", "evaluate.merge=true", check=False)
+    assert done.returncode == 2
+    assert "scores_2-2.csv" in done.stderr
+    assert not (exp / "scores.csv").exists()
+
+
+def test_test_mode_hands_in_the_segments(root: Path, run: Run) -> None:
+    exp = root.parent / "test mode"
+    run("enhance.py", exp, "mode=test", "team_id=E016", "chain=e016")
+    run("evaluate.py", exp, "mode=test")
+    listeners = load_listeners(root / "metadata" / "listeners.test.json")
+    segments = load_segments(root / "metadata" / "musdb18.segments.test.json")
+    archive = exp / "submission_E016.zip"
+    assert validate_submission(archive, list(TEST), listeners, segments=segments) == []
+    enhanced = exp / "enhanced_signals"
+    stem = read_scaled_flac(stem_path(enhanced, "L5040", "Falcon - Test", "left", "vocals"))
+    remix = read_scaled_flac(remix_path(enhanced, "L5040", "Falcon - Test"))
+    assert (stem.n_samples, remix.n_samples) == (1.5 * 24000, 1.0 * 32000)
+    assert [row.listener for row in read_scores(exp / "scores.csv")] == list(listeners)
+
+
+def test_settings_of_the_command_line_reach_the_signals(root: Path, whole: Path, run: Run) -> None:
+    exp = root.parent / "compressed"
+    shutil.copytree(whole / "stems", exp / "stems")
+    settings = ("apply_compressor=true", "compressor.threshold=0.01", "compressor.attack=5", "nalr.nfir=120")
+    run("enhance.py", exp, *settings, "evaluate.small_test=true")
+    song, listener = next(iter(VALID)).name, next(iter(load_listeners("cad1-sample")))
+    assert [path.name for path in (exp / "enhanced_signals").rglob("*_remix.flac")] == [f"{listener}_{song}_remix.flac"]
+    for path in stem_paths(Path(), listener, song):
+        before, after = (float(scale_path(folder / "enhanced_signals" / path).read_text()) for folder in (whole, exp))
+        assert after < before
+
+
+def test_a_second_run_finds_everything_done(root: Path, whole: Path, run: Run) -> None:
+    times = {path: path.stat().st_mtime_ns for path in (whole / "enhanced_signals").rglob("*.*")}
+    assert "made 0, found done 4" in run("enhance.py", whole).stdout
+    assert "4 found done" in run("evaluate.py", whole).stdout
+    assert {path: path.stat().st_mtime_ns for path in (whole / "enhanced_signals").rglob("*.*")} == times
+
+
+@pytest.mark.parametrize(
+    ("script", "overrides", "message"),
+    [
+        ("enhance.py", ["mode=tset"], "unknown mode 'tset'"),
+        ("enhance.py", ["chain=e061"], "unknown chain 'e061'"),
+        ("enhance.py", ["separator.model=demucs"], "unknown separator 'demucs'"),
+        ("enhance.py", ["apply_compressor=perhaps"], "apply_compressor: wrong value: expected true or false"),
+        ("enhance.py", ["compressor.threshold=0.1"], "compressor: setting of a part that is off"),
+        ("enhance.py", ["apply_compressor=true", "compressor.threshold=loud"], "wrong threshold_lin"),
+        ("enhance.py", ["path.listeners_file=none.json"], "none.json: listener file is missing"),
+        ("enhance.py", ["path.music_dir=nowhere"], "nowhere/train/Falcon - Part No.1: mixture is missing"),
+        ("evaluate.py", ["path.music_file=none.json"], "none.json: cannot be read: No such file or directory"),
+        ("evaluate.py", ["evaluate.batch_size=2", "evaluate.batch=2"], "no such batch: expected 0 to 1, found 2"),
+        ("evaluate.py", ["evaluate.merge=true"], "evaluate.batch_size: nothing to merge"),
+        ("evaluate.py", ["path.exp_folder=nowhere"], "nowhere/enhanced_signals: folder is missing"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_status_2(
+    root: Path,
+    script: str,
+    overrides: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    exp = root.parent / "never"
+    settings = [f"path.root='{root}'", f"path.exp_folder='{exp}'", f"separator.model={SEPARATOR}"]
+    monkeypatch.setattr(sys, "argv", [script, *settings, *overrides])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(RECIPE / script), run_name="__main__")
+    assert caught.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not exp.exists()
+
+
+def test_the_recipe_cannot_be_imported_instead_of_pyclaritys() -> None:
+    assert not list(RECIPE.parent.rglob("__init__.py"))
