@@ -184,7 +184,8 @@ def bss_eval(
     2018, "The 2018 Signal Separation Evaluation Campaign"; the measures after Vincent et al. 2007, "First stereo audio
     source separation evaluation campaign"). Equal to ``museval.metrics.bss_eval`` 0.4.1 with the same window, but for
     silence: a window is left out where all samples of a source are zero, not also where its channels cancel. Sources
-    are matched by name and not permuted.
+    are matched by name and not permuted. Where no reference has energy in a band (music above the limit of its codec),
+    SIR and SAR hang on rounding in either implementation: they then agree to 0.01 dB only.
 
     Parameters
     ----------
@@ -202,6 +203,15 @@ def bss_eval(
     ------
     InputError
         As for `sdr_db`; sources that only one side has; no sample rate, or another one than that of the signals.
+
+    Examples
+    --------
+    >>> drums, voice = np.random.default_rng(0).standard_normal((2, 4000))
+    >>> stems = {"drums": drums, "vocals": voice}
+    >>> leaky = {"drums": drums + 0.1 * voice, "vocals": voice}
+    >>> scores = bss_eval(stems, leaky, sample_rate=1000, filter_length=8).medians()
+    >>> round(scores["drums"]["sdr_db"]), scores["vocals"]["sdr_db"]
+    (20, inf)
     """
     _check_filter_length(filter_length)
     true, guess, rate = _sources(references, estimates, sample_rate)

@@ -12,7 +12,7 @@ from cadenza_remix.errors import InputError
 from cadenza_remix.runs.records import Record, digest, file_digest, file_sizes, finished
 from cadenza_remix.runs.songs import SongFile
 from cadenza_remix.separation.separator import Separator
-from cadenza_remix.separation.stems import to_vdbo
+from cadenza_remix.separation.stems import has_vdbo, to_vdbo
 
 DEMIX_VERSION = 1
 """Part of every key: raise it when the same settings give other stems."""
@@ -27,6 +27,15 @@ class Demixer:
 
     separator: Separator
     folder: Path
+
+    def __post_init__(self) -> None:
+        if not has_vdbo(self.separator.stems):
+            raise InputError(
+                "does not separate into the four stems that a remix needs",
+                where=self.separator.name,
+                expected=", ".join(STEMS),
+                found=", ".join(self.separator.stems),
+            )
 
     def key(self, song: SongFile) -> str:
         """Return the digest over the song's bytes and everything else that the stems depend on."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +89,8 @@ def enhance_songs(
     by_name = {song.name: song for song in songs}
     pairs = list(pairs) if pairs is not None else make_pairs(by_name, listeners)
     _check_pairs(pairs, by_name, listeners, segments)
-    check_writable(out)
     demixer = Demixer(load_separator(separator), stems_folder or out / "stems")
+    check_writable(out)
     pending: dict[str, list[_PairUnit]] = {}
     failures: list[Failure] = []
     n_made = n_found = n_over = 0
@@ -112,12 +113,12 @@ def enhance_songs(
     progress.start("enhance", sum(map(len, pending.values())))
     for name, units in pending.items():
         try:
-            stems = demixer.stems(by_name[name], on_progress=_fractions(progress))
+            with _one_song(progress) as on_share:
+                stems = demixer.stems(by_name[name], on_progress=on_share)
         except OutputError:
             raise
         except CadenzaError as error:
             failures.append(Failure(f"demix {name}", error))
-            progress.advance("demix", 1.0)
             progress.advance("enhance", len(units))
             continue
         overs, failed = run_units(
@@ -221,8 +222,9 @@ def _cut(enhanced: Enhanced, segments: SongSegments) -> Enhanced:
     return Enhanced(stems, enhanced.remix.excerpt(subjective.start_s, subjective.end_s))
 
 
-def _fractions(progress: Progress) -> Callable[[float], None]:
-    """Turn the separator's share of the work done (0 to 1) into steps of the stage."""
+@contextmanager
+def _one_song(progress: Progress) -> Iterator[Callable[[float], None]]:
+    """Turn the separator's share of the work done (0 to 1) into steps of the stage; the song counts 1 in the end."""
     last = 0.0
 
     def on_share(share: float) -> None:
@@ -230,7 +232,10 @@ def _fractions(progress: Progress) -> Callable[[float], None]:
         progress.advance("demix", share - last)
         last = share
 
-    return on_share
+    try:
+        yield on_share
+    finally:
+        on_share(1.0)
 
 
 def _check_pairs(

@@ -40,7 +40,8 @@ def download_wheel(
     folder : Path
         An empty folder; the wheel and pip's temporary files go there.
     progress : callable, optional
-        Called with the bytes that lie in the folder so far, and None (pip does not tell the total).
+        Called with the size of the largest file so far, and None: pip does not tell how much it expects, and copies
+        the finished wheel once more.
     timeout_s : float
         Seconds that pip waits for an answer of the index, per attempt.
     patience_s : float
@@ -98,11 +99,11 @@ def _watch(process: subprocess.Popen[bytes], folder: Path, progress: Progress | 
             return True
         except subprocess.TimeoutExpired:
             pass
-        now = _folder_size(folder)
-        if now > size:
-            size, last_growth = now, time.monotonic()
+        sizes = _file_sizes(folder)
+        if sum(sizes) > size:
+            size, last_growth = sum(sizes), time.monotonic()
             if progress is not None:
-                progress(size, None)
+                progress(max(sizes), None)
         elif time.monotonic() - last_growth > patience_s:
             return False
 
@@ -115,14 +116,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _folder_size(folder: Path) -> int:
-    total = 0
+def _file_sizes(folder: Path) -> list[int]:
+    sizes = []
     for root, _, names in os.walk(folder):
         for name in names:
             # Pip renames and removes its files while they are counted.
             with contextlib.suppress(OSError):
-                total += (Path(root) / name).stat().st_size
-    return total
+                sizes.append((Path(root) / name).stat().st_size)
+    return sizes
 
 
 def _complaint(log: Path, python: str) -> str:

@@ -84,18 +84,20 @@ def _settle_norms(
     session: Any, variables: dict[str, Any], feed: dict[Any, Any], n_stems: int, rng: np.random.Generator
 ) -> None:
     """Give each normalisation what its input measures on the music, from the input to the output."""
-    # Their operations come in the order in which the layers were numbered.
-    norms = [operation for operation in session.graph.get_operations() if operation.type == "FusedBatchNormV3"]
-    if len(norms) != NORMS_PER_STEM * n_stems:
-        raise RuntimeError(f"expected {NORMS_PER_STEM * n_stems} batch normalisations, found {len(norms)}")
     for position in range(NORMS_PER_STEM):
-        numbers = range(position, len(norms), NORMS_PER_STEM)
-        names = [_numbered("batch_normalization", number) for number in numbers]
-        inputs = [norms[number].inputs[0] for number in numbers]
-        measured = session.run([tf.nn.moments(tensor, axes=[0, 1, 2]) for tensor in inputs], feed)
+        names = [_numbered("batch_normalization", NORMS_PER_STEM * stem + position) for stem in range(n_stems)]
+        inputs = [_norm_input(session.graph, name) for name in names]
+        moments = [tf.nn.moments(tensor, axes=[0, 1, 2]) for tensor in inputs]
+        measured = session.run(moments, feed)
         for name, (mean, variance) in zip(names, measured):
             variables[f"{name}/moving_mean"].load(mean + rng.normal(0.0, 0.2, mean.shape) * np.sqrt(variance), session)
             variables[f"{name}/moving_variance"].load(variance * rng.uniform(0.5, 2.0, mean.shape) + 1e-3, session)
+
+
+def _norm_input(graph: Any, name: str) -> Any:
+    """Return what a normalisation acts on: the only floats that go into its choice between training and inference."""
+    (tensor,) = (source for source in graph.get_operation_by_name(f"{name}/cond").inputs if source.dtype == tf.float32)
+    return tensor
 
 
 def _numbered(kind: str, number: int) -> str:

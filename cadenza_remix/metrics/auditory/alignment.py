@@ -9,7 +9,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from cadenza_remix.metrics.auditory.compiled import compiled
-from cadenza_remix.metrics.auditory.filters import LANES
+from cadenza_remix.metrics.auditory.filters import LANES, Lanes
 
 MAX_DELAY = 2400
 """Samples; 100 ms at 24 kHz, both ways."""
@@ -37,15 +37,6 @@ class Grid:
     @property
     def starts(self) -> range:
         return range(0, self.n_samples, self.hop)
-
-
-@dataclass(frozen=True, eq=False)
-class Lanes:
-    """A group of channels: flat ``(n * LANES,)`` values, the mean and the energy about it of each lane."""
-
-    values: NDArray[np.float32]
-    mean: NDArray[np.float64]
-    energy: NDArray[np.float64]
 
 
 def block_spectra(lanes: Lanes, grid: Grid) -> NDArray[np.complex64]:

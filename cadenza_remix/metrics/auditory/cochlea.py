@@ -13,10 +13,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from cadenza_remix.metrics.auditory import filters
-from cadenza_remix.metrics.auditory.filters import LANES
-
-MODEL_RATE = 24000
-"""Hz; every signal is brought to this rate first."""
+from cadenza_remix.metrics.auditory.filters import LANES, MODEL_RATE, Lanes
 
 AUDIOGRAM_FREQUENCIES_HZ = np.array([250.0, 500.0, 1000.0, 2000.0, 4000.0, 6000.0])
 
@@ -113,10 +110,10 @@ class Control:
 
 @dataclass(frozen=True, eq=False)
 class Vibration:
-    """Compressed envelope and basilar membrane motion of one group of channels, flat ``(n_padded * LANES,)``."""
+    """Compressed envelope and basilar membrane motion of one group of channels, and the RMS before compression."""
 
-    envelope: NDArray[np.float32]
-    motion: NDArray[np.float32]
+    envelope: Lanes
+    motion: Lanes
     rms: NDArray[np.float64]
 
 
@@ -157,7 +154,7 @@ def control_path(
     )
     b, a = scipy.signal.butter(1, _GAIN_SMOOTHING_HZ / (MODEL_RATE / 2))
     filters.control_gains(sound, n_samples, float(b[0]), float(-a[1]), work, gains)
-    rms = np.sqrt(filters.power_sum(work, n_samples) * peak_gain / n_samples)
+    rms = np.sqrt(filters.power_sum(work) * peak_gain / n_samples)
     bandwidth = _widened(cochlea.bandwidth[channels], _CONTROL_BANDWIDTH[channels], rms, level1_db_spl)
     return Control(gains, rms, bandwidth)
 
@@ -170,8 +167,14 @@ def signal_path(
     work, peak_gain = _filter_work(control.bandwidth, channels)
     envelope, motion = out
     filters.compressed_motion(sound, n_samples, work, control.gains, envelope, motion)
-    rms = np.sqrt(filters.power_sum(work, n_samples) * peak_gain / n_samples)
-    return Vibration(envelope, motion, rms)
+    rms = np.sqrt(filters.power_sum(work) * peak_gain / n_samples)
+    total, energy = filters.envelope_sums(work)
+    mean = total / n_samples
+    return Vibration(
+        envelope=Lanes(envelope, mean, np.maximum(energy - n_samples * mean**2, 0.0)),
+        motion=Lanes(motion, np.zeros(LANES), 0.5 * energy),
+        rms=rms,
+    )
 
 
 def loudness_spectrum_db(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cadenza_remix.metrics.auditory.cochlea import CENTRE_FREQUENCIES_HZ
 from cadenza_remix.metrics.auditory.compiled import compiled
 
 TILE = 384
@@ -15,6 +18,74 @@ MAX_TILE_LAG = 24
 """Largest lag inside a tile, 1 ms at 24 kHz."""
 
 _SMALL = 1e-30
+_AUDIBLE_DB = 2.5
+_SYNC_ORDER, _SYNC_CUTOFF_HZ = 5, 3500.0
+
+
+def _lag_weights(window: NDArray[np.float64]) -> NDArray[np.float32]:
+    lags = np.correlate(window, window, "full")
+    middle = len(window) - 1
+    return (1.0 / lags[middle - MAX_TILE_LAG : middle + MAX_TILE_LAG + 1]).astype(np.float32)
+
+
+_WINDOW = np.hanning(TILE)
+_WINDOW32 = _WINDOW.astype(np.float32)
+_WHOLE_LAG_WEIGHTS = _lag_weights(_WINDOW)
+_HALF_LAG_WEIGHTS = _lag_weights(_WINDOW[TILE // 2 :])
+_SYNCHRONY = 1.0 / np.sqrt(1.0 + (CENTRE_FREQUENCIES_HZ / _SYNC_CUTOFF_HZ) ** (2 * _SYNC_ORDER))
+
+
+def audible_tiles(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.bool_]:
+    """Say which tiles of the reference count.
+
+    A tile counts where its RMS (doubled power: that of the envelope) is more than 2.5 dB above threshold, in time
+    segments whose loudness over all channels is more than 2.5 dB too. Of a single such segment nothing counts.
+
+    Parameters
+    ----------
+    rows : sequence of arrays of shape (n_channels, n_samples)
+        Noisy basilar membrane motion of the reference, in groups of channels.
+
+    Returns
+    -------
+    array of shape (n_channels, n_tiles)
+    """
+    n_samples = rows[0].shape[1]
+    half = TILE // 2
+    n_tiles = 1 + n_samples // TILE + (n_samples - half) // TILE
+    energies = np.concatenate([np.empty((len(group), n_tiles)) for group in rows])
+    at = 0
+    for group in rows:
+        _tile_energies(group, _WINDOW32, energies[at : at + len(group)])
+        at += len(group)
+    norm = np.full(energies.shape[1], np.sum(_WINDOW**2))
+    norm[[0, -1]] = np.sum(_WINDOW[half:] ** 2)
+    level_db = np.sqrt(2.0 * energies / norm)
+    segment_db = 20.0 * np.log10(np.mean(10.0 ** (level_db / 20.0), axis=0))
+    loud = segment_db > _AUDIBLE_DB
+    if np.count_nonzero(loud) <= 1:
+        loud[:] = False
+    return (level_db > _AUDIBLE_DB) & loud
+
+
+def channel_covariances(
+    reference: NDArray[np.float32], processed: NDArray[np.float32], audible: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the largest normalised covariance at lags up to 1 ms of each tile of one channel; 0 where inaudible."""
+    covariances = np.zeros(len(audible))
+    _tile_covariances(reference, processed, _WINDOW32, _WHOLE_LAG_WEIGHTS, _HALF_LAG_WEIGHTS, audible, covariances)
+    return covariances
+
+
+def mean_covariance(covariance_sums: NDArray[np.float64], audible: NDArray[np.bool_]) -> float:
+    """Average over audible tiles, channels weighted by how well hair cells follow the fine structure (to 3.5 kHz).
+
+    ``covariance_sums`` (n_channels,): sum over the audible tiles. Returns 0 when nothing is audible.
+    """
+    counts = audible.sum(axis=1)
+    if not counts.any():
+        return 0.0
+    return float(np.sum(_SYNCHRONY * covariance_sums) / np.sum(_SYNCHRONY * counts))
 
 
 @compiled(reorder_sums=True)
@@ -35,10 +106,11 @@ def _cut_tile(row, start, window, first, length, tile, margin):  # type: ignore[
 
 
 @compiled()
-def tile_energies(rows, window, n_tiles, energies):  # type: ignore[no-untyped-def]
+def _tile_energies(rows, window, energies):  # type: ignore[no-untyped-def]
     """Write the windowed energy of every tile (not yet divided by the window's) to ``energies`` (channels, tiles)."""
     tile = np.empty(TILE, np.float32)
     half = TILE // 2
+    n_tiles = energies.shape[1]
     for k in range(rows.shape[0]):
         energies[k, 0] = _cut_tile(rows[k], 0, window, half, half, tile, 0)
         for n in range(1, n_tiles - 1):
@@ -68,7 +140,7 @@ def _peak_product(first, second, length, weights):  # type: ignore[no-untyped-de
 
 
 @compiled()
-def tile_covariances(  # type: ignore[no-untyped-def]
+def _tile_covariances(  # type: ignore[no-untyped-def]
     reference, processed, window, lag_weights, half_lag_weights, audible, covariances
 ):
     """Write the largest normalised covariance within 1 ms of each audible tile of one channel; 0 for the others."""

@@ -9,6 +9,7 @@ independent. Storage is float32, state and arithmetic float64.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +17,28 @@ from numpy.typing import NDArray
 from cadenza_remix.metrics.auditory.arithmetic import exp2, log2
 from cadenza_remix.metrics.auditory.compiled import compiled
 
+MODEL_RATE = 24000
+"""Hz; every signal is brought to this rate first."""
+
 LANES = 8
 BLOCK = 8
 """Samples that the filter loops take at a time."""
 
 _TILE_SAMPLES = BLOCK * LANES
 
+@dataclass(frozen=True, eq=False)
+class Lanes:
+    """A group of channels: flat ``(n * LANES,)`` values, the mean and the energy about it of each lane."""
+
+    values: NDArray[np.float32]
+    mean: NDArray[np.float64]
+    energy: NDArray[np.float64]
+
+
 # Offsets in the work array of the filter loops: one value per lane, then one value per sample and lane of a block.
-_LANE_ROWS = 20
-(_COS, _SIN, _R1, _R2, _R3, _R4, _I1, _I2, _I3, _I4, _DECAY, _COS_STEP, _SIN_STEP, _SUM, _GAIN_IN, _GAIN_OUT) = range(
-    0, 16 * LANES, LANES
-)
-_POWER = _LANE_ROWS * LANES
+(_COS, _SIN, _R1, _R2, _R3, _R4, _I1, _I2, _I3, _I4) = range(0, 10 * LANES, LANES)
+(_DECAY, _COS_STEP, _SIN_STEP, _POWER_SUM, _GAIN_IN, _GAIN_OUT, _SUM, _ENERGY) = range(10 * LANES, 18 * LANES, LANES)
+_POWER = 18 * LANES
 _MOTION = _POWER + _TILE_SAMPLES
 _SCALE = _MOTION + _TILE_SAMPLES
 _LOWEST = _SCALE + _TILE_SAMPLES
@@ -71,13 +82,14 @@ def set_compression(
     work[_HIGHEST : _HIGHEST + _TILE_SAMPLES] = highest
 
 
-def power_sum(work: NDArray[np.float64], n_samples: int) -> NDArray[np.float64]:
+def power_sum(work: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sum over time of each lane's squared envelope (without the last factor of the peak gain)."""
-    total = work[_SUM : _SUM + LANES].copy()
-    rest = n_samples % BLOCK
-    if rest:
-        total += work[_POWER : _POWER + rest * LANES].reshape(rest, LANES).sum(axis=0)
-    return total
+    return work[_POWER_SUM : _POWER_SUM + LANES].copy()
+
+
+def envelope_sums(work: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return each lane's sum and sum of squares of the compressed envelope."""
+    return work[_SUM : _SUM + LANES].copy(), work[_ENERGY : _ENERGY + LANES].copy()
 
 
 @compiled()
@@ -136,12 +148,23 @@ def _filter_block(sound, start, work):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _add_power(work):  # type: ignore[no-untyped-def]
+def _add_power(work, n_rows):  # type: ignore[no-untyped-def]
     for c in range(LANES):
-        total = work[_SUM + c]
+        total = work[_POWER_SUM + c]
         for k in range(BLOCK):
-            total += work[_POWER + LANES * k + c]
-        work[_SUM + c] = total
+            total += work[_POWER + LANES * k + c] if k < n_rows else 0.0
+        work[_POWER_SUM + c] = total
+
+
+@compiled()
+def _add_envelope(work, n_rows):  # type: ignore[no-untyped-def]
+    for c in range(LANES):
+        total, energy = work[_SUM + c], work[_ENERGY + c]
+        for k in range(BLOCK):
+            value = work[_POWER + LANES * k + c] if k < n_rows else 0.0
+            total += value
+            energy += value * value
+        work[_SUM + c], work[_ENERGY + c] = total, energy
 
 
 @compiled()
@@ -153,8 +176,7 @@ def control_gains(sound, n_samples, smooth_in, smooth_out, work, gains):  # type
     """
     for start in range(0, len(sound), BLOCK):
         _filter_block(sound, start, work)
-        if start + BLOCK <= n_samples:
-            _add_power(work)
+        _add_power(work, n_samples - start)
         for j in range(_TILE_SAMPLES):
             level = work[_POWER + j] * work[_SCALE + j]
             level = level if level > work[_LOWEST + j] else work[_LOWEST + j]
@@ -177,9 +199,11 @@ def compressed_motion(sound, n_samples, work, gains, envelope, motion):  # type:
     """Run the signal filters and apply the gains: envelope and basilar membrane motion, flat like ``gains``."""
     for start in range(0, len(sound), BLOCK):
         _filter_block(sound, start, work)
-        if start + BLOCK <= n_samples:
-            _add_power(work)
+        _add_power(work, n_samples - start)
         for j in range(_TILE_SAMPLES):
-            at = LANES * start + j
-            envelope[at] = gains[at] * math.sqrt(work[_POWER + j] * work[_SCALE + j])
-            motion[at] = gains[at] * work[_MOTION + j]
+            work[_POWER + j] = gains[LANES * start + j] * math.sqrt(work[_POWER + j] * work[_SCALE + j])
+            work[_MOTION + j] *= gains[LANES * start + j]
+        _add_envelope(work, n_samples - start)
+        for j in range(_TILE_SAMPLES):
+            envelope[LANES * start + j] = work[_POWER + j]
+            motion[LANES * start + j] = work[_MOTION + j]

@@ -9,7 +9,7 @@ import scipy.fft
 import scipy.signal
 from numpy.typing import NDArray
 
-from cadenza_remix.metrics.auditory.cochlea import MODEL_RATE
+from cadenza_remix.metrics.auditory.filters import MODEL_RATE
 
 _MODEL_KHZ = MODEL_RATE // 1000
 _MATCHED_BAND_KHZ = 21

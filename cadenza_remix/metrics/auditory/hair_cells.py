@@ -3,18 +3,110 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cadenza_remix.metrics.auditory.arithmetic import log2
+from cadenza_remix.metrics.auditory.cochlea import Vibration
 from cadenza_remix.metrics.auditory.compiled import compiled
-from cadenza_remix.metrics.auditory.filters import LANES
+from cadenza_remix.metrics.auditory.filters import LANES, MODEL_RATE
 
 HALF_WINDOW = 96
 """Hop of the envelope smoothing, 4 ms at 24 kHz; its window is twice as long."""
 
 _SMALL = 1e-30
+
+_RAPID_S, _SHORT_TERM_S = 0.002, 0.060
+_OVERSHOOT = 2.0
+
+
+def _adaptation_steps() -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Return what each voltage of the equivalent circuit becomes, from both voltages and the input, in one sample.
+
+    Two RC stages with time constants of 2 and 60 ms and a total overshoot of 2; backward differences.
+    """
+    r1 = 1.0 / _OVERSHOOT
+    r2 = r3 = 0.5 * (1.0 - r1)
+    c1 = _RAPID_S * (r1 + r2) / (r1 * r2)
+    c2 = _SHORT_TERM_S / ((r1 + r2) * r3)
+    first, second = r1 * r2 * c1 * MODEL_RATE, r2 * r3 * c2 * MODEL_RATE
+    circuit = np.array([[r1 + r2 + first, -r1], [-r3, r2 + r3 + second]])
+    steps = np.linalg.solve(circuit, np.array([[first, 0.0, r2], [0.0, second, 0.0]]))
+    rapid, slow = steps.tolist()
+    return tuple(rapid), tuple(slow)
+
+
+_RAPID_STEP, _SLOW_STEP = _adaptation_steps()
+_WINDOW = np.hanning(2 * HALF_WINDOW)
 _ROWS = HALF_WINDOW * LANES
 _V1, _V2, _RISING, _FALLING = 0, LANES, 2 * LANES, 3 * LANES
 _HAIR_WORK_SIZE = 4 * LANES
+
+
+def adapt(
+    vibration: Vibration,
+    delays: tuple[NDArray[np.int64], NDArray[np.int64]],
+    shift: NDArray[np.int64],
+    attenuation_ihc_db: NDArray[np.float64],
+    level1_db_spl: float,
+    rows: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Take one group of channels through the inner hair cells.
+
+    Parameters
+    ----------
+    vibration : Vibration
+    delays : two arrays of shape (LANES,)
+        By how many samples envelope and motion are taken early.
+    shift : array of shape (LANES,)
+        By how many samples the result is then delayed: the group delay of the other channels.
+    attenuation_ihc_db : array of shape (LANES,)
+    rows : array of shape (LANES, n_samples)
+        Takes the motion, in dB above threshold.
+
+    Returns
+    -------
+    array of shape (n_half_windows, 2, LANES)
+        Sums of the adapted envelope under the rising and the falling half of the smoothing window.
+    """
+    n_samples = rows.shape[1]
+    places = np.stack(delays) - shift
+    sums = np.zeros((-(-n_samples // HALF_WINDOW), 2, LANES))
+    _hair_cells(
+        vibration.envelope.values,
+        vibration.motion.values,
+        n_samples,
+        places,
+        np.maximum(shift, -places),
+        np.minimum(n_samples, n_samples - places),
+        level1_db_spl - attenuation_ihc_db,
+        _WINDOW,
+        _RAPID_STEP,
+        _SLOW_STEP,
+        rows,
+        sums,
+    )
+    return sums
+
+
+def smooth(sums: NDArray[np.float64], n_samples: int) -> NDArray[np.float64]:
+    """Join half-window sums to the mean envelope in Hann windows of 8 ms every 4 ms.
+
+    The first and the last window are halves. The second starts where the first one ends, as in the definition.
+
+    Parameters
+    ----------
+    sums : array of shape (n_half_windows, 2, n_channels)
+
+    Returns
+    -------
+    array of shape (n_channels, n_segments)
+    """
+    n_segments = 1 + n_samples // (2 * HALF_WINDOW) + (n_samples - HALF_WINDOW) // (2 * HALF_WINDOW)
+    rising, falling = sums[:n_segments, 0].T, sums[:n_segments, 1].T
+    whole, half = _WINDOW.sum(), _WINDOW[HALF_WINDOW:].sum()
+    return np.concatenate(
+        (falling[:, :1] / half, (rising[:, 1:-1] + falling[:, 2:]) / whole, rising[:, -1:] / half), axis=1
+    )
 
 
 @compiled()
@@ -61,7 +153,7 @@ def _adapt(levels, window, v1_step, v2_step, work, adapted):  # type: ignore[no-
 
 
 @compiled()
-def hair_cells(  # type: ignore[no-untyped-def]
+def _hair_cells(  # type: ignore[no-untyped-def]
     envelope, motion, n_samples, places, begins, ends, level_offset_db, window, v1_step, v2_step, rows, sums
 ):
     """Turn compressed envelopes and motion into dB above threshold, with adaptation.
