@@ -11,7 +11,7 @@ from cadenza_remix.hearing.nalr import NalrSettings, apply_fir, nalr_fir
 
 
 def aid_ear(
-    samples: NDArray[np.float64],
+    samples: NDArray[np.floating],
     audiogram: Audiogram,
     *,
     sample_rate: int,

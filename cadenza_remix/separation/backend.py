@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from cadenza_remix.errors import MissingDependencyError
+from cadenza_remix.errors import InputError, MissingDependencyError
 
 # 3 leaves out everything below fatal; what TensorFlow calls an error at start-up is mostly a GPU that is not there.
 QUIET_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+
+# "I0000 00:00:1763.4 1 port.cc:153] ...", "2026-11-21 03:50:00.1: I tensorflow/core/...", and a warning about the former.
+_NATIVE_LOG = re.compile(
+    rb"[IWE]\d{4} [\d:.]+ "
+    rb"|\d{4}-\d\d-\d\d [\d:.]+: [IWE] "
+    rb"|WARNING: All log messages before absl"
+    rb"|To enable the following instructions"
+)
 
 
 def load_keras() -> ModuleType:
@@ -40,11 +50,16 @@ def load_tensorflow() -> ModuleType:
 
 def device_name() -> str:
     """Return what the network runs on, ``tensorflow on CPU``, for the screen and the records."""
-    keras = load_keras()
-    devices = keras.distribution.list_devices()
-    kinds = sorted({device.partition(":")[0].upper() for device in devices})
-    kind = next((kind for kind in kinds if kind != "CPU"), "CPU")
-    return f"{keras.backend.backend()} on {kind}"
+    backend = load_keras().backend.backend()
+    if backend == "tensorflow":
+        found = any(device.device_type == "GPU" for device in load_tensorflow().config.list_physical_devices())
+    elif backend == "torch":
+        found = importlib.import_module("torch").cuda.is_available()
+    elif backend == "jax":
+        found = importlib.import_module("jax").default_backend() == "gpu"
+    else:
+        raise InputError("unknown back end", where="KERAS_BACKEND", expected="tensorflow, torch or jax", found=backend)
+    return f"{backend} on {'GPU' if found else 'CPU'}"
 
 
 def _load(module: str, purpose: str) -> ModuleType:
@@ -54,27 +69,34 @@ def _load(module: str, purpose: str) -> ModuleType:
         os.environ.setdefault(name, value)
     try:
         with _native_stderr_held_back():
-            return importlib.import_module(module)
+            loaded = importlib.import_module(module)
     except ImportError as error:
         raise MissingDependencyError(f"{purpose} needs a package that cannot be imported: {error}") from error
+    # It warns of every network after the fifth that its graph was built anew.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    return loaded
 
 
 @contextmanager
 def _native_stderr_held_back() -> Iterator[None]:
-    """Keep what native code writes to the standard error stream, and show it only if the block fails.
+    """Leave out what TensorFlow logs while it is imported, before any of its settings can silence it.
 
-    TensorFlow logs a few lines on import before any of its settings can silence them.
+    What others write to the standard error stream meanwhile is passed on afterwards, and everything if the block fails.
     """
-    sys.stderr.flush()
-    original = os.dup(2)
+    try:
+        original = os.dup(2)
+    except OSError:  # there is no such stream, so nothing to keep clean
+        yield
+        return
+    everything = True
     with tempfile.TemporaryFile() as held_back:
         os.dup2(held_back.fileno(), 2)
         try:
             yield
-        except BaseException:
-            held_back.seek(0)
-            os.write(original, held_back.read())
-            raise
+            everything = False
         finally:
             os.dup2(original, 2)
+            held_back.seek(0)
+            lines = [line for line in held_back.readlines() if everything or not _NATIVE_LOG.match(line)]
+            os.write(original, b"".join(lines))
             os.close(original)

@@ -84,12 +84,26 @@ def load_weights(network: Any, card: ModelCard, folder: Path) -> str:
     ModelError
         The checkpoint cannot be read, or does not fit the table or the network.
     """
-    weights = match_variables(weight_table(card), read_checkpoint(folder), where=f"{folder}: not {card.name}")
+    where = f"{folder}: not {card.name}"
+    return fill_network(network, card, match_variables(weight_table(card), read_checkpoint(folder), where=where))
+
+
+def fill_network(network: Any, card: ModelCard, weights: Mapping[tuple[str, str], NDArray[np.float32]]) -> str:
+    """Give a network its weights, by (layer, weight), and return the fingerprint of `load_weights`.
+
+    Raises
+    ------
+    ModelError
+        A weight has another shape in the network, or the network has weights that are not given.
+    """
     unfilled = {variable.path for variable in network.weights}
     for (layer, weight), values in weights.items():
         variable = getattr(network.get_layer(layer), weight)
         if tuple(variable.shape) != values.shape:
-            raise ModelError(f"{layer}/{weight}: wrong shape: expected {tuple(variable.shape)}, found {values.shape}")
+            raise ModelError(
+                f"{card.name}: {layer}/{weight} of the network has another shape: "
+                f"expected {values.shape}, found {tuple(variable.shape)}"
+            )
         variable.assign(values)
         unfilled.remove(variable.path)
     if unfilled:
@@ -143,7 +157,7 @@ def read_checkpoint(folder: Path) -> dict[str, NDArray[Any]]:
     try:
         reader = tensorflow.train.load_checkpoint(str(prefix))
         return {name: np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
-    except (tensorflow.errors.OpError, RuntimeError, ValueError, OSError) as error:
+    except (tensorflow.errors.OpError, RuntimeError, ValueError, LookupError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelError(f"{prefix}: damaged or truncated checkpoint (import or fetch it again): {reason}") from error
 

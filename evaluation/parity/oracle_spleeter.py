@@ -89,7 +89,7 @@ def _settle_norms(
         inputs = [_norm_input(session.graph, name) for name in names]
         moments = [tf.nn.moments(tensor, axes=[0, 1, 2]) for tensor in inputs]
         measured = session.run(moments, feed)
-        for name, (mean, variance) in zip(names, measured):
+        for name, (mean, variance) in zip(names, measured, strict=True):
             variables[f"{name}/moving_mean"].load(mean + rng.normal(0.0, 0.2, mean.shape) * np.sqrt(variance), session)
             variables[f"{name}/moving_variance"].load(variance * rng.uniform(0.5, 2.0, mean.shape) + 1e-3, session)
 

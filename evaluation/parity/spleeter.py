@@ -66,6 +66,18 @@ def plan(work: Path, pieces: dict[str, Path], weights: Path) -> list[dict[str, o
     return jobs
 
 
+def run_oracle(python: Path, jobs_file: Path) -> None:
+    """Let the package do its jobs; what it says goes to a log, which is shown when it fails."""
+    oracle = Path(__file__).with_name("oracle_spleeter.py")
+    log = jobs_file.with_name("oracle.log")
+    # -P: otherwise this script would be found under the package's name.
+    command = [str(python.absolute()), "-P", str(oracle), str(jobs_file)]
+    with log.open("w", encoding="utf-8") as stream:
+        status = subprocess.run(command, stdout=stream, stderr=stream, check=False).returncode
+    if status:
+        sys.exit(f"{oracle.name} failed with status {status}; the end of {log}:\n{log.read_text()[-2000:]}")
+
+
 def compare(job: dict[str, object]) -> list[Check]:
     """Separate the same music with the same weights and compare all stems with the package's."""
     card = model_card(f"spleeter:{job['model']}")
@@ -110,9 +122,7 @@ def main() -> int:
     jobs = plan(work, music(work), weights.absolute())
     jobs_file = work / "jobs.json"
     jobs_file.write_text(json.dumps(jobs), encoding="utf-8")
-    oracle = Path(__file__).with_name("oracle_spleeter.py")
-    # -P: otherwise this script would be found under the package's name.
-    subprocess.run([str(options.oracle_python.absolute()), "-P", str(oracle), str(jobs_file)], check=True)
+    run_oracle(options.oracle_python, jobs_file)
     checks = [check for job in jobs if job["task"] == "separate" for check in compare(job)]
     return report("Separation against Deezer's spleeter 2.4.2 (largest difference, full scale is 1)", checks)
 

@@ -38,7 +38,6 @@ class ServedFile:
     requests: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
     let_go: threading.Event = field(default_factory=threading.Event)
-    half_sent: threading.Event = field(default_factory=threading.Event)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -88,7 +87,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.wfile.flush()
         if how == "stall":
-            served.half_sent.set()
             served.let_go.wait(20)
 
 
@@ -172,9 +170,10 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def fetch_in_process(home: str, archive: bytes, url: str, barrier: Any, answers: Any) -> None:
-    """Fetch a model at the same moment as others do (the target of a process)."""
-    said: list[str] = []
-    store = ModelStore(Path(home))
+    """Fetch a model at the same moment as others do (the target of a process); tell each notice and the result."""
     barrier.wait(30)
-    path = store.fetch(tiny_card(archive, url), via="release", notify=said.append)
-    answers.put((str(path), said))
+    card = tiny_card(archive, url)
+    path = ModelStore(Path(home)).fetch(
+        card, via="release", timeout_s=30, notify=lambda line: answers.put(("notice", line))
+    )
+    answers.put(("path", str(path)))

@@ -164,7 +164,7 @@ def test_a_file_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for _ in range(2):
             tar.addfile(tarfile.TarInfo("model.index"), io.BytesIO())
-    with pytest.raises(ModelError, match="'model.index' is in the archive twice"):
+    with pytest.raises(ModelError, match=r"'model\.index' is in the archive twice"):
         unpack(tmp_path, buffer.getvalue())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from model_server import ServedFile, serving
 
 from cadenza_remix.errors import ModelError
-from cadenza_remix.separation.fetching import download
+from cadenza_remix.separation.fetching import _SafeRedirects, download
 
 CONTENT = np.random.default_rng(3).bytes(400_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -144,6 +145,12 @@ def test_redirects_are_followed_and_keep_the_range(tmp_path: Path) -> None:
     assert served.requests[3]["range"] == f"bytes={len(CONTENT) // 2}-"
 
 
+def test_a_redirect_to_an_insecure_address_is_refused() -> None:
+    request = urllib.request.Request("https://model.invalid/file")
+    with pytest.raises(ModelError, match=r"refused: the server redirects to the insecure http://elsewhere.invalid"):
+        _SafeRedirects().redirect_request(request, None, 302, "Found", {}, "http://elsewhere.invalid/")
+
+
 def test_a_server_without_lengths_is_understood(tmp_path: Path) -> None:
     steps: list[tuple[int, int | None]] = []
     with serving(CONTENT, "no length") as served:
@@ -193,7 +200,7 @@ def test_a_network_that_swallows_everything_does_not_hold_us(tmp_path: Path) -> 
         deaf.listen(0)
         filler.connect(deaf.getsockname())
         begun = time.monotonic()
-        with pytest.raises(ModelError, match="no answer within 0.2 s"):
+        with pytest.raises(ModelError, match=r"no answer within 0\.2 s"):
             url = f"http://127.0.0.1:{deaf.getsockname()[1]}/file"
             download(url, tmp_path / "file", sha256=SHA256, timeout_s=0.2, attempts=2, backoff_s=0.01)
         assert time.monotonic() - begun < 5

@@ -21,7 +21,7 @@ MODEL_RATE = 24000
 """Hz; every signal is brought to this rate first."""
 
 LANES = 8
-BLOCK = 8
+BLOCK = 4
 """Samples that the filter loops take at a time."""
 
 _TILE_SAMPLES = BLOCK * LANES
@@ -124,19 +124,13 @@ def _filter_block(sound, start, work):  # type: ignore[no-untyped-def]
     x1 = sound[start + 1] + 1e-140
     x2 = sound[start + 2] + 1e-140
     x3 = sound[start + 3] + 1e-140
-    x4 = sound[start + 4] + 1e-140
-    x5 = sound[start + 5] + 1e-140
-    x6 = sound[start + 6] + 1e-140
-    x7 = sound[start + 7] + 1e-140
     for c in range(LANES):
         cos, sin = work[_COS + c], work[_SIN + c]
         r1, r2, r3, r4 = work[_R1 + c], work[_R2 + c], work[_R3 + c], work[_R4 + c]
         i1, i2, i3, i4 = work[_I1 + c], work[_I2 + c], work[_I3 + c], work[_I4 + c]
         cos_step, sin_step, decay = work[_COS_STEP + c], work[_SIN_STEP + c], work[_DECAY + c]
         for k in range(BLOCK):
-            x = x0 if k == 0 else x1 if k == 1 else x2 if k == 2 else x3 if k == 3 else x4 if k == 4 else (
-                x5 if k == 5 else x6 if k == 6 else x7
-            )
+            x = x0 if k == 0 else x1 if k == 1 else x2 if k == 2 else x3
             cos, sin, r1, r2, r3, r4, i1, i2, i3, i4, motion, power = _step(
                 x, cos, sin, cos_step, sin_step, decay, r1, r2, r3, r4, i1, i2, i3, i4
             )
@@ -190,8 +184,9 @@ def control_gains(sound, n_samples, smooth_in, smooth_out, work, gains):  # type
                 before = gain
                 work[_MOTION + LANES * k + c] = smooth
             work[_GAIN_IN + c], work[_GAIN_OUT + c] = before, smooth
+        out = gains[LANES * start : LANES * start + _TILE_SAMPLES]
         for j in range(_TILE_SAMPLES):
-            gains[LANES * start + j] = work[_MOTION + j]
+            out[j] = work[_MOTION + j]
 
 
 @compiled()
@@ -200,10 +195,12 @@ def compressed_motion(sound, n_samples, work, gains, envelope, motion):  # type:
     for start in range(0, len(sound), BLOCK):
         _filter_block(sound, start, work)
         _add_power(work, n_samples - start)
+        # Slices, because an index that counts from the start might be negative for all that the compiler knows.
+        here = slice(LANES * start, LANES * start + _TILE_SAMPLES)
+        gain, envelope_out, motion_out = gains[here], envelope[here], motion[here]
         for j in range(_TILE_SAMPLES):
-            work[_POWER + j] = gains[LANES * start + j] * math.sqrt(work[_POWER + j] * work[_SCALE + j])
-            work[_MOTION + j] *= gains[LANES * start + j]
+            value = gain[j] * math.sqrt(work[_POWER + j] * work[_SCALE + j])
+            work[_POWER + j] = value
+            envelope_out[j] = value
+            motion_out[j] = gain[j] * work[_MOTION + j]
         _add_envelope(work, n_samples - start)
-        for j in range(_TILE_SAMPLES):
-            envelope[LANES * start + j] = work[_POWER + j]
-            motion[LANES * start + j] = work[_MOTION + j]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ HALF_WINDOW = 96
 """Hop of the envelope smoothing, 4 ms at 24 kHz; its window is twice as long."""
 
 _SMALL = 1e-30
+_DB_PER_OCTAVE = 20.0 * math.log10(2.0)
 
 _RAPID_S, _SHORT_TERM_S = 0.002, 0.060
 _OVERSHOOT = 2.0
@@ -38,7 +41,7 @@ def _adaptation_steps() -> tuple[tuple[float, float, float], tuple[float, float,
 _RAPID_STEP, _SLOW_STEP = _adaptation_steps()
 _WINDOW = np.hanning(2 * HALF_WINDOW)
 _ROWS = HALF_WINDOW * LANES
-_V1, _V2, _RISING, _FALLING = 0, LANES, 2 * LANES, 3 * LANES
+_FAST, _SLOW, _RISING, _FALLING = 0, LANES, 2 * LANES, 3 * LANES
 _HAIR_WORK_SIZE = 4 * LANES
 
 
@@ -110,51 +113,64 @@ def smooth(sums: NDArray[np.float64], n_samples: int) -> NDArray[np.float64]:
 
 
 @compiled()
-def _take_shifted(source, lane, place, begin, end, start, block):  # type: ignore[no-untyped-def]
-    """Copy one lane to ``block`` (one half window) from ``place`` samples away; zero outside [begin, end)."""
+def _span(begin, end, start):  # type: ignore[no-untyped-def]
+    """Return which samples of the half window at ``start`` lie in [begin, end), counted from its start."""
     first = min(max(begin - start, 0), HALF_WINDOW)
-    last = min(max(end - start, first), HALF_WINDOW)
-    for j in range(first):
-        block[j * LANES + lane] = 0.0
-    for j in range(first, last):
-        block[j * LANES + lane] = source[(start + j + place) * LANES + lane]
-    for j in range(last, HALF_WINDOW):
-        block[j * LANES + lane] = 0.0
+    return first, min(max(end - start, first), HALF_WINDOW)
 
 
 @compiled()
-def _adapt(levels, window, v1_step, v2_step, work, adapted):  # type: ignore[no-untyped-def]
+def _take_lane(source, lane, place, begin, end, start, block):  # type: ignore[no-untyped-def]
+    """Copy a half window of one lane from ``place`` samples away; zero outside [begin, end)."""
+    first, last = _span(begin, end, start)
+    block[lane :: LANES] = np.float32(0.0)
+    taken = source[(start + first + place) * LANES + lane : (start + last + place) * LANES]
+    kept = block[first * LANES + lane : last * LANES]
+    for j in range(last - first):
+        kept[j * LANES] = taken[j * LANES]
+
+
+@compiled()
+def _write_lane(source, gains, lane, place, begin, end, start, row):  # type: ignore[no-untyped-def]
+    """Write a half window of one lane from ``place`` samples away, times its gains, to a row; zero outside."""
+    first, last = _span(begin, end, start)
+    row[:first] = np.float32(0.0)
+    row[last:] = np.float32(0.0)
+    taken = source[(start + first + place) * LANES + lane : (start + last + place) * LANES]
+    gain = gains[first * LANES + lane : last * LANES]
+    written = row[first:last]
+    for j in range(last - first):
+        written[j] = taken[j * LANES] * gain[j * LANES]
+
+
+@compiled()
+def _adapt(levels, window, rapid_step, slow_step, work, adapted):  # type: ignore[no-untyped-def]
     """Rapid and short-term adaptation of one half window, and its sums under the rising and falling window half."""
     for j in range(0, HALF_WINDOW, 4):
-        a0, a1, a2, a3 = window[j], window[j + 1], window[j + 2], window[j + 3]
-        b0, b1, b2, b3 = (
-            window[HALF_WINDOW + j],
-            window[HALF_WINDOW + j + 1],
-            window[HALF_WINDOW + j + 2],
-            window[HALF_WINDOW + j + 3],
-        )
+        level, out = levels[j * LANES : (j + 4) * LANES], adapted[j * LANES : (j + 4) * LANES]
+        a, b = window[j : j + 4], window[HALF_WINDOW + j : HALF_WINDOW + j + 4]
+        a0, a1, a2, a3 = a[0], a[1], a[2], a[3]
+        b0, b1, b2, b3 = b[0], b[1], b[2], b[3]
         for c in range(LANES):
-            v1, v2 = work[_V1 + c], work[_V2 + c]
+            fast, slow = work[_FAST + c], work[_SLOW + c]
             rising, falling = work[_RISING + c], work[_FALLING + c]
             for k in range(4):
-                level = levels[(j + k) * LANES + c]
-                rapid = v1_step[0] * v1 + v1_step[1] * v2 + v1_step[2] * level
-                v2 = v2_step[0] * v1 + v2_step[1] * v2 + v2_step[2] * level
-                v1 = rapid
-                out = 2.0 * (level - v1)
-                out = out if out > 0.0 else 0.0
-                a = a0 if k == 0 else a1 if k == 1 else a2 if k == 2 else a3
-                b = b0 if k == 0 else b1 if k == 1 else b2 if k == 2 else b3
-                rising += a * out
-                falling += b * out
-                adapted[(j + k) * LANES + c] = out
-            work[_V1 + c], work[_V2 + c] = v1, v2
+                v = level[k * LANES + c]
+                before = fast
+                fast = rapid_step[0] * before + rapid_step[1] * slow + rapid_step[2] * v
+                slow = slow_step[0] * before + slow_step[1] * slow + slow_step[2] * v
+                above = _OVERSHOOT * (v - fast)
+                above = above if above > 0.0 else 0.0
+                rising += (a0 if k == 0 else a1 if k == 1 else a2 if k == 2 else a3) * above
+                falling += (b0 if k == 0 else b1 if k == 1 else b2 if k == 2 else b3) * above
+                out[k * LANES + c] = above
+            work[_FAST + c], work[_SLOW + c] = fast, slow
             work[_RISING + c], work[_FALLING + c] = rising, falling
 
 
 @compiled()
 def _hair_cells(  # type: ignore[no-untyped-def]
-    envelope, motion, n_samples, places, begins, ends, level_offset_db, window, v1_step, v2_step, rows, sums
+    envelope, motion, n_samples, places, begins, ends, level_offset_db, window, rapid_step, slow_step, rows, sums
 ):
     """Turn compressed envelopes and motion into dB above threshold, with adaptation.
 
@@ -163,26 +179,24 @@ def _hair_cells(  # type: ignore[no-untyped-def]
     (n_half_windows, 2, LANES) the envelope under the rising and the falling half of the smoothing window.
     """
     work = np.zeros(_HAIR_WORK_SIZE)
-    linear = np.empty(_ROWS)
-    levels = np.empty(_ROWS)
-    adapted = np.empty(_ROWS)
-    offsets = np.empty(_ROWS)
+    linear = np.empty(_ROWS, np.float32)
+    gains = np.empty(_ROWS, np.float32)
+    levels, adapted, offsets = np.empty(_ROWS), np.empty(_ROWS), np.empty(_ROWS)
     for j in range(_ROWS):
         offsets[j] = level_offset_db[j % LANES]
     for start in range(0, n_samples, HALF_WINDOW):
         for c in range(LANES):
-            _take_shifted(envelope, c, places[0, c], begins[0, c], ends[0, c], start, linear)
+            _take_lane(envelope, c, places[0, c], begins[0, c], ends[0, c], start, linear)
         for j in range(_ROWS):
-            level = 6.020599913279624 * log2(linear[j] + _SMALL) + offsets[j]
+            level = _DB_PER_OCTAVE * log2(np.float64(linear[j]) + _SMALL) + offsets[j]
             levels[j] = level if level > 0.0 else 0.0
         work[_RISING:] = 0.0
-        _adapt(levels, window, v1_step, v2_step, work, adapted)
+        _adapt(levels, window, rapid_step, slow_step, work, adapted)
         for j in range(_ROWS):
-            adapted[j] = (adapted[j] + _SMALL) / (linear[j] + _SMALL)
+            gains[j] = (adapted[j] + _SMALL) / (np.float64(linear[j]) + _SMALL)
         block = start // HALF_WINDOW
         for c in range(LANES):
             sums[block, 0, c] = work[_RISING + c]
             sums[block, 1, c] = work[_FALLING + c]
-            _take_shifted(motion, c, places[1, c], begins[1, c], ends[1, c], start, linear)
-            for j in range(min(HALF_WINDOW, n_samples - start)):
-                rows[c, start + j] = linear[j * LANES + c] * adapted[j * LANES + c]
+            row = rows[c, start : start + HALF_WINDOW]
+            _write_lane(motion, gains, c, places[1, c], begins[1, c], ends[1, c], start, row)

@@ -18,7 +18,8 @@ from cadenza_remix.metrics.auditory.arithmetic import log2
 from cadenza_remix.metrics.auditory.compiled import compiled
 
 _N = 624
-_TO_UNIT = 2.0**-53
+_TO_SQUARE = 2.0**-52
+_MINUS_TWO_LN2 = -2.0 * math.log(2.0)
 
 
 class NormalStream:
@@ -53,10 +54,12 @@ class NormalStream:
         if not self._fast:
             out += gain * self._source.standard_normal(n_draws)[: len(out)]
             return
-        start = 0
-        if n_draws > 0 and self._cursor[1]:
+        if n_draws == 0:
+            return
+        start = int(self._cursor[1])
+        if start:
             out[:1] += gain * self._kept
-            self._cursor[1], self._kept, start = 0, 0.0, 1
+            self._cursor[1], self._kept = 0, 0.0
         pair = np.zeros(2)
         _add_normals(self._key, self._cursor, n_draws - start, gain, out[start:], pair)
         if self._cursor[1]:
@@ -94,25 +97,48 @@ def _twist(key):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _points(key, position, carried, words, x1, x2, radius):  # type: ignore[no-untyped-def]
-    """Temper the words from ``position`` on and turn fours of words into points of the square; return their number."""
-    for i in range(position, _N):
+def _temper(key, words):  # type: ignore[no-untyped-def]
+    """Turn words of the state into random words."""
+    for i in range(len(key)):
         y = key[i]
         y ^= y >> np.uint32(11)
         y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
         y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
         y ^= y >> np.uint32(18)
-        words[carried + i - position] = y
-    n_points = (carried + _N - position) // 4
-    for j in range(n_points):
-        first = np.float64(words[4 * j] >> np.uint32(5)) * 67108864.0 + np.float64(words[4 * j + 1] >> np.uint32(6))
-        second = np.float64(words[4 * j + 2] >> np.uint32(5)) * 67108864.0 + np.float64(
-            words[4 * j + 3] >> np.uint32(6)
-        )
-        x1[j] = 2.0 * (first * _TO_UNIT) - 1.0
-        x2[j] = 2.0 * (second * _TO_UNIT) - 1.0
-        radius[j] = x1[j] * x1[j] + x2[j] * x2[j]
-    return n_points
+        words[i] = y
+
+
+@compiled()
+def _points(words, x1, x2, radius):  # type: ignore[no-untyped-def]
+    """Turn fours of words into points of the square from -1 to 1, and their squared distance from the origin."""
+    for j in range(len(x1)):
+        a = np.float64(words[4 * j] >> np.uint32(5)) * 67108864.0 + np.float64(words[4 * j + 1] >> np.uint32(6))
+        b = np.float64(words[4 * j + 2] >> np.uint32(5)) * 67108864.0 + np.float64(words[4 * j + 3] >> np.uint32(6))
+        x = a * _TO_SQUARE - 1.0
+        y = b * _TO_SQUARE - 1.0
+        x1[j] = x
+        x2[j] = y
+        radius[j] = x * x + y * y
+
+
+@compiled()
+def _normals(x1, x2, radius, gain, scale, normals, place):  # type: ignore[no-untyped-def]
+    """Write two normals for every point inside the circle, and which point that was; return the number of points."""
+    for j in range(len(radius)):
+        scale[j] = gain * math.sqrt(_MINUS_TWO_LN2 * log2(radius[j]) / radius[j])
+    accepted = np.uint64(0)
+    for j in range(len(radius)):
+        normals[2 * accepted] = scale[j] * x2[j]
+        normals[2 * accepted + np.uint64(1)] = scale[j] * x1[j]
+        place[accepted] = j
+        accepted += np.uint64(1 if 0.0 < radius[j] < 1.0 else 0)
+    return np.int64(accepted)
+
+
+@compiled()
+def _add(values, out):  # type: ignore[no-untyped-def]
+    for i in range(len(out)):
+        out[i] += values[i]
 
 
 @compiled()
@@ -128,15 +154,11 @@ def _add_normals(key, cursor, n_draws, gain, out, pair):  # type: ignore[no-unty
         if position == _N:
             _twist(key)
             position = 0
-        n_points = _points(key, position, carried, words, x1, x2, radius)
-        for j in range(n_points):
-            scale[j] = gain * math.sqrt(-1.3862943611198906 * log2(radius[j]) / radius[j])
-        accepted = 0
-        for j in range(n_points):
-            normals[2 * accepted] = scale[j] * x2[j]
-            normals[2 * accepted + 1] = scale[j] * x1[j]
-            place[accepted] = j
-            accepted += 1 if 0.0 < radius[j] < 1.0 else 0
+        n_words = carried + _N - position
+        n_points = n_words // 4
+        _temper(key[position:], words[carried:])
+        _points(words, x1[:n_points], x2, radius)
+        accepted = _normals(x1, x2, radius[:n_points], gain, scale, normals, place)
         wanted = (n_draws - drawn + 1) // 2
         if accepted >= wanted:
             last = place[wanted - 1]
@@ -146,12 +168,9 @@ def _add_normals(key, cursor, n_draws, gain, out, pair):  # type: ignore[no-unty
                 cursor[1] = 1
                 pair[0], pair[1] = x1[last], x2[last]
         else:
-            left = carried + _N - position - 4 * n_points
-            for i in range(left):
-                words[i] = words[4 * n_points + i]
-            carried = left
+            words[: n_words - 4 * n_points] = words[4 * n_points : n_words].copy()
+            carried = n_words - 4 * n_points
             position = _N
-        for i in range(min(2 * accepted, len(out) - drawn)):
-            out[drawn + i] += normals[i]
+        _add(normals, out[drawn : drawn + 2 * accepted])
         drawn += 2 * accepted
     cursor[0] = position
