@@ -25,6 +25,7 @@ UNPROCESSED_CHAIN = "mixture"
 STEM_COLUMNS = tuple(f"{ear}_{stem}" for stem in STEMS for ear in EARS)
 MEAN_COLUMNS = ("score", "snr_db", "sdr_db")
 KEY_COLUMNS = ("listener", "song", "chain")
+_WIDE_COLUMNS = 100
 SUMMARY_COLUMNS = KEY_COLUMNS + STEM_COLUMNS + MEAN_COLUMNS
 
 
@@ -103,7 +104,7 @@ def write_summary_csv(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def print_summary(frame: pd.DataFrame, console: Console) -> None:
-    """Print a frame of `summary_frame` as a table that fits 120 columns.
+    """Print a frame of `summary_frame` as a table: three decimals on 100 columns or more, two on a narrower console.
 
     One row per listener and chain (means over the songs), and the means over the listeners where there are several. The
     chain of the highest mean HAAQI of each listener is set in bold and marked with a star.
@@ -114,25 +115,28 @@ def print_summary(frame: pd.DataFrame, console: Console) -> None:
 
     n_songs, n_listeners = frame["song"].nunique(), frame["listener"].nunique()
     which = str(frame["song"].iloc[0]) if n_songs == 1 else f"mean of {n_songs} songs"
+    narrow = console.width < _WIDE_COLUMNS
     table = Table(
         title=f"HAAQI (0 to 1) per stem, left and right ear: {escape(which)}",
         caption="* highest mean HAAQI.  mixture: unprocessed.  SNR, SDR: mean of the eight stems in dB.",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 1, 0, 0) if narrow else (0, 1),
     )
-    table.add_column("listener", overflow="fold")
-    table.add_column("chain", overflow="fold")
+    if not narrow:
+        table.add_column("listener", overflow="fold")
+    table.add_column("chain", overflow="fold", min_width=12)
     for stem in STEMS:
         table.add_column(f"{stem}\nleft right", justify="right", no_wrap=True)
     for heading in ("mean\nHAAQI", "SNR\ndB", "SDR\ndB"):
         table.add_column(heading, justify="right", no_wrap=True)
     means = mean_over_songs(frame)
     for listener in means["listener"].unique():
-        _add_section(table, str(listener), means[means["listener"] == listener])
+        _add_section(table, str(listener), means[means["listener"] == listener], narrow=narrow)
     if n_listeners > 1:
         numbers = [*STEM_COLUMNS, *MEAN_COLUMNS]
         overall = means.groupby("chain", sort=False)[numbers].mean().loc[chain_order(means)].reset_index()
-        _add_section(table, "all", overall)
+        _add_section(table, "all", overall, narrow=narrow)
     console.print(table)
 
 
@@ -170,19 +174,17 @@ def _shown(value: float, decimals: int) -> str:
     return "-" if value != value else f"{value:.{decimals}f}"
 
 
-def _add_section(table: Table, name: str, rows: pd.DataFrame) -> None:
+def _add_section(table: Table, name: str, rows: pd.DataFrame, *, narrow: bool) -> None:
     from rich.markup import escape
 
     compared = len(rows) > 1 and rows["score"].notna().any()
     best = rows["score"].idxmax() if compared else None
+    decimals = 2 if narrow else 3
+    if narrow:
+        table.add_row(escape(name), style="italic")
     for place, (index, row) in enumerate(rows.iterrows()):
-        cells = [f"{_shown(row[f'left_{stem}'], 3)} {_shown(row[f'right_{stem}'], 3)}" for stem in STEMS]
+        cells = [f"{_shown(row[f'left_{stem}'], decimals)} {_shown(row[f'right_{stem}'], decimals)}" for stem in STEMS]
         cells += [_shown(row["score"], 3), _shown(row["snr_db"], 1), _shown(row["sdr_db"], 1)]
-        chain = f"{row['chain']} *" if index == best else str(row["chain"])
-        table.add_row(
-            escape(name) if place == 0 else "",
-            escape(chain),
-            *cells,
-            style="bold" if index == best else "",
-            end_section=place == len(rows) - 1,
-        )
+        chain = escape(f"{row['chain']} *" if index == best else str(row["chain"]))
+        labels = [f"  {chain}"] if narrow else [escape(name) if place == 0 else "", chain]
+        table.add_row(*labels, *cells, style="bold" if index == best else "", end_section=place == len(rows) - 1)

@@ -17,7 +17,7 @@ from cadenza_remix.errors import InputError, MissingDependencyError
 # 3 leaves out everything below fatal; what TensorFlow calls an error at start-up is mostly a GPU that is not there.
 QUIET_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 
-# "I0000 00:00:1763.4 1 port.cc:153] ...", "2026-11-21 03:50:00.1: I tensorflow/core/...", and a warning about the former.
+# "I0000 00:00:1763.4 1 port.cc:153] ...", "2026-11-21 03:50:00.1: I tensorflow/core/...", a warning about the former.
 _NATIVE_LOG = re.compile(
     rb"[IWE]\d{4} [\d:.]+ "
     rb"|\d{4}-\d\d-\d\d [\d:.]+: [IWE] "

@@ -34,6 +34,8 @@ _SETTINGS = (
     *("stems", "sample_rate", "frame_length", "hop_length", "n_frames", "n_bins"),
     *("separation_exponent", "mask_extension", "encoder_activation", "decoder_activation", "output"),
 )
+#: To be raised when the same weights and settings come to give other stems, so that kept ones are not taken for them.
+_REVISION = 1
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def _is_optimiser_state(name: str, known: Mapping[str, Slot]) -> bool:
 
 def _fingerprint(card: ModelCard, weights: Mapping[tuple[str, str], NDArray[np.float32]]) -> str:
     digest = hashlib.sha256()
-    digest.update(json.dumps({name: getattr(card, name) for name in _SETTINGS}).encode())
+    digest.update(json.dumps([_REVISION, {name: getattr(card, name) for name in _SETTINGS}]).encode())
     for key in sorted(weights):
         digest.update(repr(key).encode())
         digest.update(np.ascontiguousarray(weights[key]).data)

@@ -28,6 +28,8 @@ from cadenza_remix.separation.stft import Stft
 PERCUSSIVE_STEMS = ("drums", "bass", "other")
 _BLOCK = 128  # frames at a time; the medians look at copies of their windows, 17 times as large
 _FLOOR = 1e-12
+# To be raised when the same settings come to give other stems, so that kept ones are not taken for them.
+_REVISION = 1
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class HpssSeparator:
         self.stems = STEMS
         self.sample_rate = vocals_separator.sample_rate
         settings_text = repr(sorted(asdict(self._settings).items()))
-        whole = f"{vocals_separator.fingerprint} {settings_text}"
+        whole = f"{_REVISION} {vocals_separator.fingerprint} {settings_text}"
         self.fingerprint = hashlib.sha256(whole.encode()).hexdigest()[:16]
 
     def separate(self, audio: Audio, *, progress: Progress | None = None) -> Stems:

@@ -29,6 +29,7 @@ SEGMENTS = {"Falcon - Test": {"objective_evaluation": {"start": 0.5, "end": 2.0,
                               "subjective_evaluation": {"start": 1.75, "end": 2.75, "duration": 1.0}}}  # fmt: skip
 
 Run = Callable[..., list[subprocess.CompletedProcess[str]]]
+RunHere = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,27 @@ def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_scripts
 
 
+@pytest.fixture
+def run_here(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> RunHere:
+    """Run a script inside this process, which has TensorFlow loaded already; return status, output and errors."""
+
+    def run_script(script: str, exp: Path, *overrides: str) -> tuple[int, str, str]:
+        settings = [f"path.root='{root}'", f"path.exp_folder='{exp}'", f"separator.model={SEPARATOR}"]
+        monkeypatch.setattr(sys, "argv", [script, *settings, *overrides])
+        monkeypatch.chdir(tmp_path)
+        status = 0
+        try:
+            runpy.run_path(str(RECIPE / script), run_name="__main__")
+        except SystemExit as leaving:
+            status = int(leaving.code or 0)
+        assert list(tmp_path.iterdir()) == []
+        return status, *capsys.readouterr()
+
+    return run_script
+
+
 @pytest.fixture(scope="module")
 def whole(root: Path, run: Run) -> Path:
     """The validation set, enhanced and scored in one go."""
@@ -129,19 +151,22 @@ def test_batches_run_side_by_side_and_merged_equal_one_run(root: Path, whole: Pa
     assert (first, second) == (every[0::2], every[1::2])
 
 
-def test_a_missing_batch_is_named_and_no_table_is_written(root: Path, whole: Path, run: Run) -> None:
+def test_a_missing_batch_is_named_and_no_table_is_written(root: Path, whole: Path, run_here: RunHere) -> None:
     exp = root.parent / "one batch"
     exp.mkdir()
     shutil.copy(whole / "scores.csv", exp / "scores_1-2.csv")
-    (done,) = run("evaluate.py", exp, ["evaluate.batch_size=2", "evaluate.merge=true"], status=2)
-    assert "scores_2-2.csv" in done.stderr
+    status, _, errors = run_here("evaluate.py", exp, "evaluate.batch_size=2", "evaluate.merge=true")
+    assert status == 2
+    assert "scores_2-2.csv" in errors
     assert not (exp / "scores.csv").exists()
 
 
-def test_test_mode_hands_in_the_segments(root: Path, run: Run) -> None:
+def test_test_mode_hands_in_the_segments(root: Path, run_here: RunHere) -> None:
     exp = root.parent / "test mode"
-    run("enhance.py", exp, ["mode=test", "team_id=E016", "chain=e016"])
-    run("evaluate.py", exp, ["mode=test"])
+    status, output, errors = run_here("enhance.py", exp, "mode=test", "team_id=E016", "chain=e016")
+    assert status == 0, errors
+    assert output.splitlines()[-1] == str(exp / "submission_E016.zip")
+    assert run_here("evaluate.py", exp, "mode=test")[0] == 0
     listeners = load_listeners(root / "metadata" / "listeners.test.json")
     segments = load_segments(root / "metadata" / "musdb18.segments.test.json")
     archive = exp / "submission_E016.zip"
@@ -153,11 +178,11 @@ def test_test_mode_hands_in_the_segments(root: Path, run: Run) -> None:
     assert [row.listener for row in read_scores(exp / "scores.csv")] == list(listeners)
 
 
-def test_settings_of_the_command_line_reach_the_signals(root: Path, whole: Path, run: Run) -> None:
+def test_settings_of_the_command_line_reach_the_signals(root: Path, whole: Path, run_here: RunHere) -> None:
     exp = root.parent / "compressed"
     shutil.copytree(whole / "stems", exp / "stems")
     settings = ["apply_compressor=true", "compressor.threshold=0.01", "compressor.attack=5", "nalr.nfir=120"]
-    run("enhance.py", exp, [*settings, "evaluate.small_test=true"])
+    assert run_here("enhance.py", exp, *settings, "evaluate.small_test=true")[0] == 0
     song, listener = next(iter(VALID)).name, next(iter(load_listeners("cad1-sample")))
     assert [path.name for path in (exp / "enhanced_signals").rglob("*_remix.flac")] == [f"{listener}_{song}_remix.flac"]
     for path in stem_paths(Path(), listener, song):
@@ -165,10 +190,10 @@ def test_settings_of_the_command_line_reach_the_signals(root: Path, whole: Path,
         assert after < before
 
 
-def test_a_second_run_finds_everything_done(root: Path, whole: Path, run: Run) -> None:
+def test_a_second_run_finds_everything_done(whole: Path, run_here: RunHere) -> None:
     times = {path: path.stat().st_mtime_ns for path in (whole / "enhanced_signals").rglob("*.*")}
-    assert "made 0, found done 4" in run("enhance.py", whole)[0].stdout
-    assert "4 found done" in run("evaluate.py", whole)[0].stdout
+    assert "made 0, found done 4" in run_here("enhance.py", whole)[1]
+    assert "4 found done" in run_here("evaluate.py", whole)[1]
     assert {path: path.stat().st_mtime_ns for path in (whole / "enhanced_signals").rglob("*.*")} == times
 
 
@@ -190,23 +215,14 @@ def test_a_second_run_finds_everything_done(root: Path, whole: Path, run: Run) -
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_status_2(
-    root: Path,
-    script: str,
-    overrides: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    root: Path, run_here: RunHere, script: str, overrides: list[str], message: str
 ) -> None:
-    exp = root.parent / "never"
-    settings = [f"path.root='{root}'", f"path.exp_folder='{exp}'", f"separator.model={SEPARATOR}"]
-    monkeypatch.setattr(sys, "argv", [script, *settings, *overrides])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_path(str(RECIPE / script), run_name="__main__")
-    assert caught.value.code == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    status, _, errors = run_here(script, root.parent / "never", *overrides)
+    lines = [line for line in errors.splitlines() if line.strip()]
+    assert status == 2, errors
     assert len(lines) == 1
     assert message in lines[0]
-    assert not exp.exists()
+    assert not (root.parent / "never").exists()
 
 
 def test_the_recipe_cannot_be_imported_instead_of_pyclaritys() -> None:

@@ -22,10 +22,11 @@ _RAPID_S, _SHORT_TERM_S = 0.002, 0.060
 _OVERSHOOT = 2.0
 
 
-def _adaptation_steps() -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Return what each voltage of the equivalent circuit becomes, from both voltages and the input, in one sample.
+def _adaptation_modes() -> tuple[tuple[float, float], tuple[float, float], float]:
+    """Return decays and weights of the adaptation, and the weight of the input itself.
 
-    Two RC stages with time constants of 2 and 60 ms and a total overshoot of 2; backward differences.
+    Two RC stages with time constants of 2 and 60 ms and a total overshoot of 2, by backward differences, as two
+    independent one-pole filters: output = direct * input + sum of weight * state, state' = decay * state + input.
     """
     r1 = 1.0 / _OVERSHOOT
     r2 = r3 = 0.5 * (1.0 - r1)
@@ -33,16 +34,23 @@ def _adaptation_steps() -> tuple[tuple[float, float, float], tuple[float, float,
     c2 = _SHORT_TERM_S / ((r1 + r2) * r3)
     first, second = r1 * r2 * c1 * MODEL_RATE, r2 * r3 * c2 * MODEL_RATE
     circuit = np.array([[r1 + r2 + first, -r1], [-r3, r2 + r3 + second]])
-    steps = np.linalg.solve(circuit, np.array([[first, 0.0, r2], [0.0, second, 0.0]]))
-    rapid, slow = steps.tolist()
-    return tuple(rapid), tuple(slow)
+    step = np.linalg.solve(circuit, np.diag([first, second]))
+    drive = np.linalg.solve(circuit, np.array([r2, 0.0]))
+    decays, modes = np.linalg.eig(step)
+    # The first voltage is the sum over modes; the output is (input - first voltage) / r1.
+    weights = -modes[0] * np.linalg.solve(modes, drive) / r1
+    return tuple(decays.tolist()), tuple(weights.tolist()), 1.0 / r1
 
 
-_RAPID_STEP, _SLOW_STEP = _adaptation_steps()
+_DECAYS, _WEIGHTS, _DIRECT = _adaptation_modes()
 _WINDOW = np.hanning(2 * HALF_WINDOW)
 _ROWS = HALF_WINDOW * LANES
-_FAST, _SLOW, _RISING, _FALLING = 0, LANES, 2 * LANES, 3 * LANES
-_HAIR_WORK_SIZE = 4 * LANES
+_STEP = 4
+_STEP_ROWS = _STEP * LANES
+# Offsets in the work array: values per lane, then values per sample and lane of a step.
+_FAST, _SLOW, _RISING, _FALLING = range(0, 4 * LANES, LANES)
+_LEVEL, _LINEAR, _LEVEL_OFFSET = range(4 * LANES, 4 * LANES + 3 * _STEP_ROWS, _STEP_ROWS)
+_WORK_SIZE = 4 * LANES + 3 * _STEP_ROWS
 
 
 def adapt(
@@ -83,8 +91,7 @@ def adapt(
         np.minimum(n_samples, n_samples - places),
         level1_db_spl - attenuation_ihc_db,
         _WINDOW,
-        _RAPID_STEP,
-        _SLOW_STEP,
+        (*_DECAYS, *_WEIGHTS, _DIRECT),
         rows,
         sums,
     )
@@ -123,7 +130,8 @@ def _span(begin, end, start):  # type: ignore[no-untyped-def]
 def _take_lane(source, lane, place, begin, end, start, block):  # type: ignore[no-untyped-def]
     """Copy a half window of one lane from ``place`` samples away; zero outside [begin, end)."""
     first, last = _span(begin, end, start)
-    block[lane :: LANES] = np.float32(0.0)
+    if last - first < HALF_WINDOW:
+        block[lane::LANES] = np.float32(0.0)
     taken = source[(start + first + place) * LANES + lane : (start + last + place) * LANES]
     kept = block[first * LANES + lane : last * LANES]
     for j in range(last - first):
@@ -144,33 +152,40 @@ def _write_lane(source, gains, lane, place, begin, end, start, row):  # type: ig
 
 
 @compiled()
-def _adapt(levels, window, rapid_step, slow_step, work, adapted):  # type: ignore[no-untyped-def]
-    """Rapid and short-term adaptation of one half window, and its sums under the rising and falling window half."""
-    for j in range(0, HALF_WINDOW, 4):
-        level, out = levels[j * LANES : (j + 4) * LANES], adapted[j * LANES : (j + 4) * LANES]
-        a, b = window[j : j + 4], window[HALF_WINDOW + j : HALF_WINDOW + j + 4]
+def _adapt(linear, window, modes, work, gains):  # type: ignore[no-untyped-def]
+    """Take one half window (linear envelopes) to gains for the motion, and add up its smoothed envelope in ``work``."""
+    fast_decay, slow_decay, fast_weight, slow_weight, direct = modes
+    for j in range(0, HALF_WINDOW, _STEP):
+        here, out = linear[j * LANES : j * LANES + _STEP_ROWS], gains[j * LANES : j * LANES + _STEP_ROWS]
+        a, b = window[j : j + _STEP], window[HALF_WINDOW + j : HALF_WINDOW + j + _STEP]
         a0, a1, a2, a3 = a[0], a[1], a[2], a[3]
         b0, b1, b2, b3 = b[0], b[1], b[2], b[3]
+        for i in range(_STEP_ROWS):
+            value = np.float64(here[i]) + _SMALL
+            level = _DB_PER_OCTAVE * log2(value) + work[_LEVEL_OFFSET + i]
+            work[_LINEAR + i] = value
+            work[_LEVEL + i] = level if level > 0.0 else 0.0
         for c in range(LANES):
             fast, slow = work[_FAST + c], work[_SLOW + c]
             rising, falling = work[_RISING + c], work[_FALLING + c]
-            for k in range(4):
-                v = level[k * LANES + c]
-                before = fast
-                fast = rapid_step[0] * before + rapid_step[1] * slow + rapid_step[2] * v
-                slow = slow_step[0] * before + slow_step[1] * slow + slow_step[2] * v
-                above = _OVERSHOOT * (v - fast)
+            for k in range(_STEP):
+                level = work[_LEVEL + k * LANES + c]
+                fast = fast_decay * fast + level
+                slow = slow_decay * slow + level
+                above = direct * level + fast_weight * fast + slow_weight * slow
                 above = above if above > 0.0 else 0.0
                 rising += (a0 if k == 0 else a1 if k == 1 else a2 if k == 2 else a3) * above
                 falling += (b0 if k == 0 else b1 if k == 1 else b2 if k == 2 else b3) * above
-                out[k * LANES + c] = above
+                work[_LEVEL + k * LANES + c] = above
             work[_FAST + c], work[_SLOW + c] = fast, slow
             work[_RISING + c], work[_FALLING + c] = rising, falling
+        for i in range(_STEP_ROWS):
+            out[i] = (work[_LEVEL + i] + _SMALL) / work[_LINEAR + i]
 
 
 @compiled()
 def _hair_cells(  # type: ignore[no-untyped-def]
-    envelope, motion, n_samples, places, begins, ends, level_offset_db, window, rapid_step, slow_step, rows, sums
+    envelope, motion, n_samples, places, begins, ends, level_offset_db, window, modes, rows, sums
 ):
     """Turn compressed envelopes and motion into dB above threshold, with adaptation.
 
@@ -178,22 +193,15 @@ def _hair_cells(  # type: ignore[no-untyped-def]
     span of output samples for which it is there. ``rows`` (LANES, n_samples) takes the motion, ``sums``
     (n_half_windows, 2, LANES) the envelope under the rising and the falling half of the smoothing window.
     """
-    work = np.zeros(_HAIR_WORK_SIZE)
-    linear = np.empty(_ROWS, np.float32)
-    gains = np.empty(_ROWS, np.float32)
-    levels, adapted, offsets = np.empty(_ROWS), np.empty(_ROWS), np.empty(_ROWS)
-    for j in range(_ROWS):
-        offsets[j] = level_offset_db[j % LANES]
+    work = np.zeros(_WORK_SIZE)
+    for i in range(_STEP_ROWS):
+        work[_LEVEL_OFFSET + i] = level_offset_db[i % LANES]
+    linear, gains = np.empty(_ROWS, np.float32), np.empty(_ROWS, np.float32)
     for start in range(0, n_samples, HALF_WINDOW):
         for c in range(LANES):
             _take_lane(envelope, c, places[0, c], begins[0, c], ends[0, c], start, linear)
-        for j in range(_ROWS):
-            level = _DB_PER_OCTAVE * log2(np.float64(linear[j]) + _SMALL) + offsets[j]
-            levels[j] = level if level > 0.0 else 0.0
-        work[_RISING:] = 0.0
-        _adapt(levels, window, rapid_step, slow_step, work, adapted)
-        for j in range(_ROWS):
-            gains[j] = (adapted[j] + _SMALL) / (np.float64(linear[j]) + _SMALL)
+        work[_RISING : _FALLING + LANES] = 0.0
+        _adapt(linear, window, modes, work, gains)
         block = start // HALF_WINDOW
         for c in range(LANES):
             sums[block, 0, c] = work[_RISING + c]
