@@ -127,15 +127,27 @@ def _span(begin, end, start):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _take_lane(source, lane, place, begin, end, start, block):  # type: ignore[no-untyped-def]
-    """Copy a half window of one lane from ``place`` samples away; zero outside [begin, end)."""
-    first, last = _span(begin, end, start)
-    if last - first < HALF_WINDOW:
-        block[lane::LANES] = np.float32(0.0)
-    taken = source[(start + first + place) * LANES + lane : (start + last + place) * LANES]
-    kept = block[first * LANES + lane : last * LANES]
-    for j in range(last - first):
-        kept[j * LANES] = taken[j * LANES]
+def _take(source, places, begins, ends, start, block):  # type: ignore[no-untyped-def]
+    """Copy a half window of each lane from ``places`` samples away; zero outside [begins, ends)."""
+    whole = True
+    for c in range(LANES):
+        whole = whole and begins[c] <= start and start + HALF_WINDOW <= ends[c]
+    if whole:
+        at = np.empty(LANES, np.uint64)
+        for c in range(LANES):
+            at[c] = (start + places[c]) * LANES + c
+        for j in range(HALF_WINDOW):
+            row = block[j * LANES : (j + 1) * LANES]
+            for c in range(LANES):
+                row[c] = source[at[c] + np.uint64(j * LANES)]
+        return
+    block[:] = np.float32(0.0)
+    for c in range(LANES):
+        first, last = _span(begins[c], ends[c], start)
+        taken = source[(start + first + places[c]) * LANES + c : (start + last + places[c]) * LANES]
+        kept = block[first * LANES + c : last * LANES]
+        for j in range(last - first):
+            kept[j * LANES] = taken[j * LANES]
 
 
 @compiled()
@@ -198,8 +210,7 @@ def _hair_cells(  # type: ignore[no-untyped-def]
         work[_LEVEL_OFFSET + i] = level_offset_db[i % LANES]
     linear, gains = np.empty(_ROWS, np.float32), np.empty(_ROWS, np.float32)
     for start in range(0, n_samples, HALF_WINDOW):
-        for c in range(LANES):
-            _take_lane(envelope, c, places[0, c], begins[0, c], ends[0, c], start, linear)
+        _take(envelope, places[0], begins[0], ends[0], start, linear)
         work[_RISING : _FALLING + LANES] = 0.0
         _adapt(linear, window, modes, work, gains)
         block = start // HALF_WINDOW
