@@ -11,6 +11,7 @@ from cadenza_remix.audio.signal import STEMS, Audio
 from cadenza_remix.errors import InputError
 from cadenza_remix.runs.records import Record, digest, file_digest, file_sizes, finished
 from cadenza_remix.runs.songs import SongFile
+from cadenza_remix.separation.backend import device_name
 from cadenza_remix.separation.separator import Separator
 from cadenza_remix.separation.stems import has_vdbo, to_vdbo
 
@@ -45,8 +46,16 @@ class Demixer:
             raise InputError("cannot be read", where=song.path, found=error.strerror) from error
         return digest("demix", DEMIX_VERSION, audio, self.separator.name, self.separator.fingerprint)
 
-    def stems(self, song: SongFile, *, on_progress: Callable[[float], None] | None = None) -> Mapping[str, Audio]:
+    def stems(
+        self,
+        song: SongFile,
+        *,
+        on_progress: Callable[[float], None] | None = None,
+        notify: Callable[[str], None] | None = None,
+    ) -> Mapping[str, Audio]:
         """Return vocals, drums, bass and other of a song, stereo at 44.1 kHz; demix it if need be.
+
+        ``on_progress`` is told the share of the separation that is done, ``notify`` on which device it runs.
 
         Raises
         ------
@@ -58,6 +67,8 @@ class Demixer:
         record_path = folder / "record.json"
         if finished(record_path, key, folder) is None:
             audio = load_audio(song.path, sample_rate=self.separator.sample_rate)
+            if notify is not None:
+                notify(f"Demixing {song.name}: {self.separator.name}, {device_name()}")
             record_path.unlink(missing_ok=True)
             write_stems(folder, to_vdbo(self.separator.separate(audio, progress=on_progress)))
             settings = {

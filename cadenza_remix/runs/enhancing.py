@@ -15,7 +15,7 @@ from cadenza_remix.audio.signal import EARS, STEMS, Audio
 from cadenza_remix.challenge.metadata import SongSegments
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER, channel_name, pair_paths, remix_path, scale_path, stem_path
 from cadenza_remix.challenge.pairs import Pair, make_pairs
-from cadenza_remix.errors import CadenzaError, InputError, OutputError
+from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.remix import Chain, Enhanced, enhance_stems, soft_clip
 from cadenza_remix.runs.demixing import Demixer
@@ -114,10 +114,8 @@ def enhance_songs(
     for name, units in pending.items():
         try:
             with _one_song(progress) as on_share:
-                stems = demixer.stems(by_name[name], on_progress=on_share)
-        except OutputError:
-            raise
-        except CadenzaError as error:
+                stems = demixer.stems(by_name[name], on_progress=on_share, notify=progress.say)
+        except InputError as error:
             failures.append(Failure(f"demix {name}", error))
             progress.advance("enhance", len(units))
             continue

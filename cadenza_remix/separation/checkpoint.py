@@ -66,7 +66,25 @@ def weight_table(card: ModelCard) -> tuple[Slot, ...]:
     return (*slots, Slot("global_step", (), None, ""))
 
 
-def load_weights(network: Any, card: ModelCard, folder: Path) -> str:
+def checkpoint_fingerprint(card: ModelCard, folder: Path) -> str:
+    """Return 16 hexadecimal digits that stand for the bytes of a checkpoint and the card's settings.
+
+    Reads the files without TensorFlow, so that work which is done already is recognised at once.
+
+    Raises
+    ------
+    ModelError
+        The files are not there.
+    """
+    prefix = _prefix(folder)
+    digest = hashlib.sha256(json.dumps([_REVISION, {name: getattr(card, name) for name in _SETTINGS}]).encode())
+    for path in [prefix.with_name(f"{prefix.name}.index"), *sorted(folder.glob(f"{prefix.name}.data-*"))]:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def load_weights(network: Any, card: ModelCard, folder: Path) -> None:
     """Fill a network that was built for the card with the weights of a checkpoint.
 
     Parameters
@@ -76,22 +94,17 @@ def load_weights(network: Any, card: ModelCard, folder: Path) -> str:
     folder : Path
         Holds the checkpoint's ``.index`` and ``.data`` files.
 
-    Returns
-    -------
-    str
-        A fingerprint of the weights and of the card's settings: 16 hexadecimal digits.
-
     Raises
     ------
     ModelError
         The checkpoint cannot be read, or does not fit the table or the network.
     """
     where = f"{folder}: not {card.name}"
-    return fill_network(network, card, match_variables(weight_table(card), read_checkpoint(folder), where=where))
+    fill_network(network, card, match_variables(weight_table(card), read_checkpoint(folder), where=where))
 
 
-def fill_network(network: Any, card: ModelCard, weights: Mapping[tuple[str, str], NDArray[np.float32]]) -> str:
-    """Give a network its weights, by (layer, weight), and return the fingerprint of `load_weights`.
+def fill_network(network: Any, card: ModelCard, weights: Mapping[tuple[str, str], NDArray[np.float32]]) -> None:
+    """Give a network its weights, by (layer, weight).
 
     Raises
     ------
@@ -110,7 +123,6 @@ def fill_network(network: Any, card: ModelCard, weights: Mapping[tuple[str, str]
         unfilled.remove(variable.path)
     if unfilled:
         raise ModelError(f"{card.name}: the table leaves out weights of the network: {', '.join(sorted(unfilled))}")
-    return _fingerprint(card, weights)
 
 
 def match_variables(
@@ -216,12 +228,3 @@ def _is_optimiser_state(name: str, known: Mapping[str, Slot]) -> bool:
     if name in _OPTIMISER_NAMES:
         return True
     return any(name.endswith(suffix) and name[: -len(suffix)] in known for suffix in _OPTIMISER_SUFFIXES)
-
-
-def _fingerprint(card: ModelCard, weights: Mapping[tuple[str, str], NDArray[np.float32]]) -> str:
-    digest = hashlib.sha256()
-    digest.update(json.dumps([_REVISION, {name: getattr(card, name) for name in _SETTINGS}]).encode())
-    for key in sorted(weights):
-        digest.update(repr(key).encode())
-        digest.update(np.ascontiguousarray(weights[key]).data)
-    return digest.hexdigest()[:16]

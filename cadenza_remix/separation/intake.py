@@ -92,7 +92,7 @@ def check_published_files(card: ModelCard, folder: Path) -> bool:
     ModelError
         A file is not the published one.
     """
-    published: Mapping[str, str] = getattr(card, "files", None) or {}
+    published = card.files
     for name in CHECKPOINT_FILES:
         if name in published and (found := sha256_of(folder / name)) != published[name]:
             raise ModelError(f"{card.name}: {name} is not the published one: expected {published[name]}, found {found}")

@@ -54,7 +54,7 @@ def load_separator(name: str = AUTO, *, store: Store | None = None) -> Separator
     InputError
         No separator has this name.
     ModelError
-        The model is not on this machine (the line says how to get it), or its files are damaged.
+        The model is not on this machine; the line says how to get it.
     """
     if name not in separator_names():
         raise unknown_name("separator", name, separator_names())

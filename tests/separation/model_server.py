@@ -158,7 +158,7 @@ def tiny_card(archive: bytes = b"", url: str = "http://127.0.0.1:9/tiny.tar.gz",
         "pip_requirement": None,
         "pip_folder": None,
     }
-    return replace(model_card("spleeter:2stems"), **(facts | changes))
+    return replace(model_card("spleeter:2stems"), **({"files": {}} | facts | changes))
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from random_weights import random_variables, write_checkpoint
 
+from cadenza_remix.audio.signal import Audio
 from cadenza_remix.errors import ModelError
 from cadenza_remix.separation.checkpoint import match_variables, read_checkpoint, weight_table
 from cadenza_remix.separation.registry import model_card, model_names
@@ -114,7 +115,7 @@ def test_optimiser_state_of_training_checkpoints_is_passed_over(variables):
 
 def test_checkpoint_of_another_model_is_refused(checkpoint):
     with pytest.raises(ModelError) as caught:
-        SpleeterSeparator(model_card("spleeter:4stems"), checkpoint)
+        SpleeterSeparator(model_card("spleeter:4stems"), checkpoint).separate(Audio(np.zeros(5000), 44100))
     assert one_line(caught).startswith(f"{checkpoint}: not spleeter:4stems: missing variable 'conv2d_14/kernel'")
 
 

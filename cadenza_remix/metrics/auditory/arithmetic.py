@@ -1,6 +1,7 @@
-"""Logarithm and power of two in a form that compilers vectorise, for use inside compiled loops.
+"""Logarithm and power of two in single precision, in a form that compilers vectorise, for use inside compiled loops.
 
-Numba keeps machine code by the file of the loop that uses these: after a change here, remove ``__pycache__``.
+Both are a polynomial and some work on the bits of the number. Numba keeps machine code by the file of the loop that
+uses these: after a change here, remove ``__pycache__``.
 """
 
 from __future__ import annotations
@@ -17,60 +18,76 @@ from numpy.polynomial import Polynomial, chebyshev
 from cadenza_remix.metrics.auditory.compiled import compiled
 
 
-def _fit(function: Any, low: float, high: float, degree: int) -> tuple[float, ...]:
+def _fit(function: Any, low: float, high: float, degree: int) -> tuple[np.float32, ...]:
     """Return the coefficients, lowest power first, of a near-minimax polynomial (Chebyshev interpolation)."""
     nodes = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
     middle, half = (high + low) / 2, (high - low) / 2
     in_unit = chebyshev.cheb2poly(chebyshev.chebfit(nodes, function(middle + half * nodes), degree))
     polynomial: Any = Polynomial(in_unit)(Polynomial([-middle / half, 1 / half]))
-    return tuple(float(value) for value in polynomial.coef)
+    return tuple(np.float32(value) for value in polynomial.coef)
 
 
 _ROOT_HALF = math.sqrt(0.5)
-_ROOT_HALF_BITS = int(np.float64(_ROOT_HALF).view(np.int64))
-_G0, _G1, _G2, _G3, _G4, _G5, _G6, _G7, _G8, _G9, _G10, _G11 = _fit(
-    lambda x: np.log2(1.0 + x) / x, _ROOT_HALF - 1.0, 2 * _ROOT_HALF - 1.0, 11
+_ROOT_HALF_BITS = int(np.float32(_ROOT_HALF).view(np.int32))
+_MANTISSA_BITS = 23
+_L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8, _L9 = _fit(
+    lambda x: np.log2(1.0 + x) / x, _ROOT_HALF - 1.0, 2 * _ROOT_HALF - 1.0, 9
 )
-_E0, _E1, _E2, _E3, _E4, _E5, _E6, _E7 = _fit(np.exp2, -0.5, 0.5, 7)
-_ROUND = 1.5 * 2.0**52
-_ROUND_BITS = int(np.float64(_ROUND).view(np.int64))
+_E0, _E1, _E2, _E3, _E4, _E5, _E6 = _fit(np.exp2, -0.5, 0.5, 6)
+_ONE = np.float32(1.0)
+_ROUND = np.float32(1.5 * 2.0**_MANTISSA_BITS)
+
+
+def _split(builder: Any, value: Any) -> tuple[Any, Any]:
+    """Emit code for the exponent (an integer) and the mantissa (0.7 to 1.4) of a positive number."""
+    word = ir.IntType(32)
+    bits = builder.bitcast(value, word)
+    exponent = builder.ashr(builder.sub(bits, word(_ROOT_HALF_BITS)), word(_MANTISSA_BITS))
+    mantissa = builder.sub(bits, builder.shl(exponent, word(_MANTISSA_BITS)))
+    return exponent, builder.bitcast(mantissa, ir.FloatType())
 
 
 @intrinsic
-def _bits_of(typing_context: Any, value: Any) -> Any:
-    """The 64 bits of a float64 as an integer."""
-
+def _exponent(typing_context: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.IntType(64))
+        return builder.sitofp(_split(builder, arguments[0])[0], ir.FloatType())
 
-    return types.int64(types.float64), generate
+    return types.float32(types.float32), generate
 
 
 @intrinsic
-def _float_of(typing_context: Any, value: Any) -> Any:
-    """The float64 that has these 64 bits."""
+def _mantissa(typing_context: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _split(builder, arguments[0])[1]
+
+    return types.float32(types.float32), generate
+
+
+@intrinsic
+def _scaled(typing_context: Any, value: Any, shifted: Any) -> Any:
+    """Multiply by two to the whole number that stands in the low bits of ``shifted``."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.DoubleType())
+        word = ir.IntType(32)
+        bits, power = (builder.bitcast(argument, word) for argument in arguments)
+        return builder.bitcast(builder.add(bits, builder.shl(power, word(_MANTISSA_BITS))), ir.FloatType())
 
-    return types.float64(types.int64), generate
-
-
-@compiled()
-def log2(value: float) -> float:
-    """Logarithm of a positive normal number; error below 1e-10."""
-    bits = _bits_of(value)
-    exponent = (bits - _ROOT_HALF_BITS) >> 52
-    x = _float_of(bits - (exponent << 52)) - 1.0
-    high = ((((_G11 * x + _G10) * x + _G9) * x + _G8) * x + _G7) * x + _G6
-    series = (((((high * x + _G5) * x + _G4) * x + _G3) * x + _G2) * x + _G1) * x + _G0
-    return series * x + (_float_of(exponent + _ROUND_BITS) - _ROUND)
+    return types.float32(types.float32, types.float32), generate
 
 
 @compiled()
-def exp2(value: float) -> float:
-    """Two to a power whose result is a normal number; relative error below 1e-10."""
+def log2(value):  # type: ignore[no-untyped-def]
+    """Logarithm of a positive normal float32, right to about its last digit."""
+    x = _mantissa(value) - _ONE
+    high = (((_L9 * x + _L8) * x + _L7) * x + _L6) * x + _L5
+    series = ((((high * x + _L4) * x + _L3) * x + _L2) * x + _L1) * x + _L0
+    return series * x + _exponent(value)
+
+
+@compiled()
+def exp2(value):  # type: ignore[no-untyped-def]
+    """Two to a float32 power whose result is a normal number, right to about its last digit."""
     shifted = value + _ROUND
     x = value - (shifted - _ROUND)
-    series = ((((((_E7 * x + _E6) * x + _E5) * x + _E4) * x + _E3) * x + _E2) * x + _E1) * x + _E0
-    return _float_of(_bits_of(series) + (_bits_of(shifted) << 52))
+    series = (((((_E6 * x + _E5) * x + _E4) * x + _E3) * x + _E2) * x + _E1) * x + _E0
+    return _scaled(series, shifted)

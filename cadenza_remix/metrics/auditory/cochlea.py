@@ -143,14 +143,12 @@ def control_path(
     work, peak_gain = _filter_work(_CONTROL_BANDWIDTH[channels], channels)
     softening = 1.0 - 1.0 / cochlea.compression_ratio[channels]
     knee = cochlea.knee_db_spl[channels]
-    octaves_per_db = np.log2(10.0) / 20.0
     filters.set_compression(
         work,
-        spl_power=peak_gain * 10.0 ** (level1_db_spl / 10.0),
-        lowest=10.0 ** (knee / 10.0),
-        highest=10.0 ** (_SPL_OF_LINEAR_HIGH / 10.0),
+        power_re_knee=peak_gain * 10.0 ** ((level1_db_spl - knee) / 10.0),
+        highest=10.0 ** ((_SPL_OF_LINEAR_HIGH - knee) / 10.0),
         slope=-0.5 * softening,
-        offset=octaves_per_db * (knee * softening - cochlea.attenuation_ohc_db[channels]),
+        offset=-cochlea.attenuation_ohc_db[channels] * np.log2(10.0) / 20.0,
     )
     b, a = scipy.signal.butter(1, _GAIN_SMOOTHING_HZ / (MODEL_RATE / 2))
     filters.control_gains(sound, n_samples, float(b[0]), float(-a[1]), work, gains)

@@ -58,9 +58,7 @@ def audible_tiles(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.bool_]:
     for group in rows:
         _tile_energies(group, _WINDOW32, energies[at : at + len(group)])
         at += len(group)
-    norm = np.full(energies.shape[1], np.sum(_WINDOW**2))
-    norm[[0, -1]] = np.sum(_WINDOW[half:] ** 2)
-    level_db = np.sqrt(2.0 * energies / norm)
+    level_db = np.sqrt(2.0 * energies / _norms(n_tiles))
     segment_db = 20.0 * np.log10(np.mean(10.0 ** (level_db / 20.0), axis=0))
     loud = segment_db > _AUDIBLE_DB
     if np.count_nonzero(loud) <= 1:
@@ -73,8 +71,18 @@ def channel_covariances(
 ) -> NDArray[np.float64]:
     """Return the largest normalised covariance at lags up to 1 ms of each tile of one channel; 0 where inaudible."""
     covariances = np.zeros(len(audible))
-    _tile_covariances(reference, processed, _WINDOW32, _WHOLE_LAG_WEIGHTS, _HALF_LAG_WEIGHTS, audible, covariances)
+    norms = _norms(len(audible))
+    _tile_covariances(
+        reference, processed, _WINDOW32, _WHOLE_LAG_WEIGHTS, _HALF_LAG_WEIGHTS, norms, audible, covariances
+    )
     return covariances
+
+
+def _norms(n_tiles: int) -> NDArray[np.float64]:
+    """Return the energy of the window of every tile."""
+    norms = np.full(n_tiles, np.sum(_WINDOW**2))
+    norms[[0, -1]] *= 0.5
+    return norms
 
 
 def mean_covariance(covariance_sums: NDArray[np.float64], audible: NDArray[np.bool_]) -> float:
@@ -89,80 +97,84 @@ def mean_covariance(covariance_sums: NDArray[np.float64], audible: NDArray[np.bo
 
 
 @compiled(reorder_sums=True)
-def _cut_tile(row, start, window, first, length, tile, margin):  # type: ignore[no-untyped-def]
-    """Window a tile, take its mean away, write it to ``tile[margin:]`` and return its energy."""
-    total = 0.0
-    for i in range(length):
-        value = row[start + i] * window[first + i]
-        tile[margin + i] = value
+def _cut_tile(samples, window, tile):  # type: ignore[no-untyped-def]
+    """Window a stretch of samples, take its mean away, write it to ``tile`` and return its energy."""
+    total = np.float32(0.0)
+    for i in range(len(tile)):
+        value = samples[i] * window[i]
+        tile[i] = value
         total += value
-    mean = np.float32(total / length)
-    energy = 0.0
-    for i in range(length):
-        value = tile[margin + i] - mean
-        tile[margin + i] = value
-        energy += np.float64(value) * np.float64(value)
-    return energy
+    mean = total / np.float32(len(tile))
+    energy = np.float32(0.0)
+    for i in range(len(tile)):
+        value = tile[i] - mean
+        tile[i] = value
+        energy += value * value
+    return np.float64(energy)
+
+
+@compiled()
+def _place(n, n_tiles):  # type: ignore[no-untyped-def]
+    """Return where tile ``n`` starts, where its window starts, and its length: the first and the last are halves."""
+    start = n * (TILE // 2)
+    if n == 0:
+        return start, TILE // 2, TILE // 2
+    return start, 0, TILE if n < n_tiles - 1 else TILE // 2
 
 
 @compiled()
 def _tile_energies(rows, window, energies):  # type: ignore[no-untyped-def]
     """Write the windowed energy of every tile (not yet divided by the window's) to ``energies`` (channels, tiles)."""
     tile = np.empty(TILE, np.float32)
-    half = TILE // 2
     n_tiles = energies.shape[1]
     for k in range(rows.shape[0]):
-        energies[k, 0] = _cut_tile(rows[k], 0, window, half, half, tile, 0)
-        for n in range(1, n_tiles - 1):
-            energies[k, n] = _cut_tile(rows[k], n * half, window, 0, TILE, tile, 0)
-        energies[k, n_tiles - 1] = _cut_tile(rows[k], (n_tiles - 1) * half, window, 0, half, tile, 0)
+        row = rows[k]
+        for n in range(n_tiles):
+            start, window_start, length = _place(n, n_tiles)
+            energies[k, n] = _cut_tile(row[start : start + length], window[window_start:], tile[:length])
 
 
 @compiled(reorder_sums=True)
-def _peak_product(first, second, length, weights):  # type: ignore[no-untyped-def]
+def _peak_product(first, second, weights):  # type: ignore[no-untyped-def]
     """Return the largest weighted |cross-correlation| of two tiles; ``second`` has a margin on both sides."""
     peak = np.float32(0.0)
     for lag in range(0, 2 * MAX_TILE_LAG + 1, 7):
+        y0, y1, y2, y3 = second[lag:], second[lag + 1 :], second[lag + 2 :], second[lag + 3 :]
+        y4, y5, y6 = second[lag + 4 :], second[lag + 5 :], second[lag + 6 :]
         s0 = s1 = s2 = s3 = s4 = s5 = s6 = np.float32(0.0)
-        for i in range(length):
+        for i in range(len(first)):
             x = first[i]
-            s0 += x * second[i + lag]
-            s1 += x * second[i + lag + 1]
-            s2 += x * second[i + lag + 2]
-            s3 += x * second[i + lag + 3]
-            s4 += x * second[i + lag + 4]
-            s5 += x * second[i + lag + 5]
-            s6 += x * second[i + lag + 6]
-        peak = max(peak, abs(s0 * weights[lag]), abs(s1 * weights[lag + 1]), abs(s2 * weights[lag + 2]))
-        peak = max(peak, abs(s3 * weights[lag + 3]), abs(s4 * weights[lag + 4]), abs(s5 * weights[lag + 5]))
-        peak = max(peak, abs(s6 * weights[lag + 6]))
+            s0 += x * y0[i]
+            s1 += x * y1[i]
+            s2 += x * y2[i]
+            s3 += x * y3[i]
+            s4 += x * y4[i]
+            s5 += x * y5[i]
+            s6 += x * y6[i]
+        w = weights[lag : lag + 7]
+        peak = max(peak, abs(s0 * w[0]), abs(s1 * w[1]), abs(s2 * w[2]), abs(s3 * w[3]))
+        peak = max(peak, abs(s4 * w[4]), abs(s5 * w[5]), abs(s6 * w[6]))
     return peak
 
 
 @compiled()
 def _tile_covariances(  # type: ignore[no-untyped-def]
-    reference, processed, window, lag_weights, half_lag_weights, audible, covariances
+    reference, processed, window, lag_weights, half_lag_weights, norms, audible, covariances
 ):
-    """Write the largest normalised covariance within 1 ms of each audible tile of one channel; 0 for the others."""
-    half = TILE // 2
+    """Write the largest normalised covariance within 1 ms of each audible tile of one channel; leave the others."""
     n_tiles = len(audible)
-    full_norm = half_norm = 0.0
-    for i in range(TILE):
-        full_norm += np.float64(window[i]) ** 2
-    half_norm = 0.5 * full_norm
-    first = np.zeros(TILE, np.float32)
+    first = np.empty(TILE, np.float32)
     second = np.zeros(TILE + 2 * MAX_TILE_LAG, np.float32)
     for n in range(n_tiles):
-        covariances[n] = 0.0
         if not audible[n]:
             continue
-        whole = 0 < n < n_tiles - 1
-        length = TILE if whole else half
-        window_start = half if n == 0 else 0
-        norm = full_norm if whole else half_norm
-        second[MAX_TILE_LAG + length :] = 0.0
-        energy = _cut_tile(reference, n * half, window, window_start, length, first, 0) / norm
-        other = _cut_tile(processed, n * half, window, window_start, length, second, MAX_TILE_LAG) / norm
+        start, window_start, length = _place(n, n_tiles)
+        x, y = first[:length], second[MAX_TILE_LAG : MAX_TILE_LAG + length]
+        second[MAX_TILE_LAG + length :] = np.float32(0.0)
+        shape = window[window_start:]
+        norm = norms[n]
+        energy = _cut_tile(reference[start : start + length], shape, x) / norm
+        other = _cut_tile(processed[start : start + length], shape, y) / norm
         if energy > _SMALL and other > _SMALL:
-            peak = _peak_product(first, second, length, lag_weights if whole else half_lag_weights)
-            covariances[n] = min(peak / math.sqrt(energy * other), 1.0)
+            peak = _peak_product(x, second, lag_weights if length == TILE else half_lag_weights)
+            covariances[n] = min(np.float64(peak) / math.sqrt(energy * other), 1.0)

@@ -4,6 +4,10 @@ Eight channels make a group: they are the eight lanes of the inner loops, so tha
 one vector operation. Arrays of a group are therefore stored time first, ``(n_samples, LANES)``. What a loop carries
 from sample to sample lives in one flat work array at constant offsets: the compiler can then prove that the lanes are
 independent. Storage is float32, state and arithmetic float64.
+
+Two habits of the loops are there for the compiler: arrays are cut to slices, because it cannot rule out that an index
+counted from the start is negative; and short loops run over ``len(slice)``, because it unrolls those of known length
+before it would vectorise them.
 """
 
 from __future__ import annotations
@@ -38,14 +42,9 @@ class Lanes:
 # Offsets in the work array of the filter loops: one value per lane, then one value per sample and lane of a block.
 (_COS, _SIN, _R1, _R2, _R3, _R4, _I1, _I2, _I3, _I4) = range(0, 10 * LANES, LANES)
 (_DECAY, _COS_STEP, _SIN_STEP, _POWER_SUM, _GAIN_IN, _GAIN_OUT, _SUM, _ENERGY) = range(10 * LANES, 18 * LANES, LANES)
-_POWER = 18 * LANES
-_MOTION = _POWER + _TILE_SAMPLES
-_SCALE = _MOTION + _TILE_SAMPLES
-_LOWEST = _SCALE + _TILE_SAMPLES
-_HIGHEST = _LOWEST + _TILE_SAMPLES
-_SLOPE = _HIGHEST + _TILE_SAMPLES
-_OFFSET = _SLOPE + _TILE_SAMPLES
-_WORK_SIZE = _OFFSET + _TILE_SAMPLES
+(_SCALE, _HIGHEST, _SLOPE, _OFFSET) = range(18 * LANES, 22 * LANES, LANES)
+(_POWER, _MOTION, _GAIN, _WORK_SIZE) = range(22 * LANES, 22 * LANES + 4 * _TILE_SAMPLES, _TILE_SAMPLES)
+_KNEE = np.float32(1.0)
 
 
 def filter_work(
@@ -61,25 +60,23 @@ def filter_work(
         (_COS_STEP, np.cos(radians_per_sample)),
         (_SIN_STEP, np.sin(radians_per_sample)),
         (_COS, np.sqrt(peak_gain)),
+        (_SCALE, peak_gain),
     ):
         work[offset : offset + LANES] = values
-    work[_SCALE : _SCALE + _TILE_SAMPLES] = np.tile(peak_gain, BLOCK)
     return work
 
 
 def set_compression(
     work: NDArray[np.float64],
     *,
-    spl_power: NDArray[np.float64],
-    lowest: NDArray[np.float64],
-    highest: float,
+    power_re_knee: NDArray[np.float64],
+    highest: NDArray[np.float64],
     slope: NDArray[np.float64],
     offset: NDArray[np.float64],
 ) -> None:
-    """Give the control path its law: gain = 2 ** (slope * log2(clip(power * spl_power)) + offset)."""
-    for at, values in ((_SCALE, spl_power), (_LOWEST, lowest), (_SLOPE, slope), (_OFFSET, offset)):
-        work[at : at + _TILE_SAMPLES] = np.tile(values, BLOCK)
-    work[_HIGHEST : _HIGHEST + _TILE_SAMPLES] = highest
+    """Give the control path its law: gain = 2 ** (slope * log2(clip(power * power_re_knee, 1, highest)) + offset)."""
+    for at, values in ((_SCALE, power_re_knee), (_HIGHEST, highest), (_SLOPE, slope), (_OFFSET, offset)):
+        work[at : at + LANES] = values
 
 
 def power_sum(work: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -142,23 +139,23 @@ def _filter_block(sound, start, work):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _add_power(work, n_rows):  # type: ignore[no-untyped-def]
+def _compress_block(n_rows, smooth_in, smooth_out, work):  # type: ignore[no-untyped-def]
+    """Turn the power of a block into smoothed gains (where the motion was), and add up the first ``n_rows`` powers."""
     for c in range(LANES):
-        total = work[_POWER_SUM + c]
+        total, before, smooth = work[_POWER_SUM + c], work[_GAIN_IN + c], work[_GAIN_OUT + c]
+        scale, slope, offset = work[_SCALE + c], np.float32(work[_SLOPE + c]), np.float32(work[_OFFSET + c])
+        highest = np.float32(work[_HIGHEST + c])
         for k in range(BLOCK):
-            total += work[_POWER + LANES * k + c] if k < n_rows else 0.0
-        work[_POWER_SUM + c] = total
-
-
-@compiled()
-def _add_envelope(work, n_rows):  # type: ignore[no-untyped-def]
-    for c in range(LANES):
-        total, energy = work[_SUM + c], work[_ENERGY + c]
-        for k in range(BLOCK):
-            value = work[_POWER + LANES * k + c] if k < n_rows else 0.0
-            total += value
-            energy += value * value
-        work[_SUM + c], work[_ENERGY + c] = total, energy
+            power = work[_POWER + LANES * k + c]
+            total += power if k < n_rows else 0.0
+            level = np.float32(power * scale)
+            level = level if level > _KNEE else _KNEE
+            level = level if level < highest else highest
+            gain = np.float64(exp2(slope * log2(level) + offset))
+            smooth = smooth_in * (gain + before) + smooth_out * smooth
+            before = gain
+            work[_MOTION + LANES * k + c] = smooth
+        work[_POWER_SUM + c], work[_GAIN_IN + c], work[_GAIN_OUT + c] = total, before, smooth
 
 
 @compiled()
@@ -170,23 +167,30 @@ def control_gains(sound, n_samples, smooth_in, smooth_out, work, gains):  # type
     """
     for start in range(0, len(sound), BLOCK):
         _filter_block(sound, start, work)
-        _add_power(work, n_samples - start)
-        for j in range(_TILE_SAMPLES):
-            level = work[_POWER + j] * work[_SCALE + j]
-            level = level if level > work[_LOWEST + j] else work[_LOWEST + j]
-            level = level if level < work[_HIGHEST + j] else work[_HIGHEST + j]
-            work[_MOTION + j] = exp2(work[_SLOPE + j] * log2(level) + work[_OFFSET + j])
-        for c in range(LANES):
-            before, smooth = work[_GAIN_IN + c], work[_GAIN_OUT + c]
-            for k in range(BLOCK):
-                gain = work[_MOTION + LANES * k + c]
-                smooth = smooth_in * (gain + before) + smooth_out * smooth
-                before = gain
-                work[_MOTION + LANES * k + c] = smooth
-            work[_GAIN_IN + c], work[_GAIN_OUT + c] = before, smooth
+        _compress_block(n_samples - start, smooth_in, smooth_out, work)
         out = gains[LANES * start : LANES * start + _TILE_SAMPLES]
-        for j in range(_TILE_SAMPLES):
+        for j in range(len(out)):
             out[j] = work[_MOTION + j]
+
+
+@compiled()
+def _envelope_block(n_rows, gains, work):  # type: ignore[no-untyped-def]
+    """Turn the power of a block into the compressed envelope and add up both, ``n_rows`` samples of them."""
+    for j in range(len(gains)):
+        work[_GAIN + j] = gains[j]
+    for c in range(LANES):
+        powers, total, energy = work[_POWER_SUM + c], work[_SUM + c], work[_ENERGY + c]
+        scale = work[_SCALE + c]
+        for k in range(BLOCK):
+            at = LANES * k + c
+            power = work[_POWER + at]
+            envelope = work[_GAIN + at] * math.sqrt(power * scale)
+            work[_POWER + at] = envelope
+            work[_MOTION + at] *= work[_GAIN + at]
+            powers += power if k < n_rows else 0.0
+            total += envelope if k < n_rows else 0.0
+            energy += envelope * envelope if k < n_rows else 0.0
+        work[_POWER_SUM + c], work[_SUM + c], work[_ENERGY + c] = powers, total, energy
 
 
 @compiled()
@@ -194,13 +198,9 @@ def compressed_motion(sound, n_samples, work, gains, envelope, motion):  # type:
     """Run the signal filters and apply the gains: envelope and basilar membrane motion, flat like ``gains``."""
     for start in range(0, len(sound), BLOCK):
         _filter_block(sound, start, work)
-        _add_power(work, n_samples - start)
-        # Slices, because an index that counts from the start might be negative for all that the compiler knows.
         here = slice(LANES * start, LANES * start + _TILE_SAMPLES)
-        gain, envelope_out, motion_out = gains[here], envelope[here], motion[here]
-        for j in range(_TILE_SAMPLES):
-            value = gain[j] * math.sqrt(work[_POWER + j] * work[_SCALE + j])
-            work[_POWER + j] = value
-            envelope_out[j] = value
-            motion_out[j] = gain[j] * work[_MOTION + j]
-        _add_envelope(work, n_samples - start)
+        _envelope_block(n_samples - start, gains[here], work)
+        envelope_out, motion_out = envelope[here], motion[here]
+        for j in range(len(envelope_out)):
+            envelope_out[j] = work[_POWER + j]
+            motion_out[j] = work[_MOTION + j]

@@ -15,7 +15,7 @@ from cadenza_remix.metrics.auditory.filters import LANES, MODEL_RATE
 HALF_WINDOW = 96
 """Hop of the envelope smoothing, 4 ms at 24 kHz; its window is twice as long."""
 
-_SMALL = 1e-30
+_SMALL = np.float32(1e-30)
 _DB_PER_OCTAVE = 20.0 * math.log10(2.0)
 
 _RAPID_S, _SHORT_TERM_S = 0.002, 0.060
@@ -173,7 +173,7 @@ def _adapt(linear, window, modes, work, gains):  # type: ignore[no-untyped-def]
         a0, a1, a2, a3 = a[0], a[1], a[2], a[3]
         b0, b1, b2, b3 = b[0], b[1], b[2], b[3]
         for i in range(_STEP_ROWS):
-            value = np.float64(here[i]) + _SMALL
+            value = here[i] + _SMALL
             level = _DB_PER_OCTAVE * log2(value) + work[_LEVEL_OFFSET + i]
             work[_LINEAR + i] = value
             work[_LEVEL + i] = level if level > 0.0 else 0.0
@@ -191,7 +191,7 @@ def _adapt(linear, window, modes, work, gains):  # type: ignore[no-untyped-def]
                 work[_LEVEL + k * LANES + c] = above
             work[_FAST + c], work[_SLOW + c] = fast, slow
             work[_RISING + c], work[_FALLING + c] = rising, falling
-        for i in range(_STEP_ROWS):
+        for i in range(len(out)):
             out[i] = (work[_LEVEL + i] + _SMALL) / work[_LINEAR + i]
 
 

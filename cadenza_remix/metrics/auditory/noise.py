@@ -1,7 +1,7 @@
 """The noise of the auditory threshold: NumPy's legacy normal numbers, drawn several times as fast.
 
 ``numpy.random.RandomState.standard_normal`` makes pairs of normals by the polar method from the Mersenne Twister
-MT19937 (Matsumoto & Nishimura 1998). The same numbers come out here (to about 1e-10), straight into the arrays that
+MT19937 (Matsumoto & Nishimura 1998). The same numbers come out here (to single precision), straight into the arrays that
 need them, and the generator is left exactly where NumPy would have left it.
 """
 
@@ -19,7 +19,7 @@ from cadenza_remix.metrics.auditory.compiled import compiled
 
 _N = 624
 _TO_SQUARE = 2.0**-52
-_MINUS_TWO_LN2 = -2.0 * math.log(2.0)
+_MINUS_TWO_LN2 = np.float32(-2.0 * math.log(2.0))
 
 
 class NormalStream:
@@ -61,7 +61,7 @@ class NormalStream:
             out[:1] += gain * self._kept
             self._cursor[1], self._kept = 0, 0.0
         pair = np.zeros(2)
-        _add_normals(self._key, self._cursor, n_draws - start, gain, out[start:], pair)
+        _add_normals(self._key, self._cursor, n_draws - start, np.float32(gain), out[start:], pair)
         if self._cursor[1]:
             self._kept = _second_of_pair(float(pair[0]), float(pair[1]))
 
@@ -125,7 +125,8 @@ def _points(words, x1, x2, radius):  # type: ignore[no-untyped-def]
 def _normals(x1, x2, radius, gain, scale, normals, place):  # type: ignore[no-untyped-def]
     """Write two normals for every point inside the circle, and which point that was; return the number of points."""
     for j in range(len(radius)):
-        scale[j] = gain * math.sqrt(_MINUS_TWO_LN2 * log2(radius[j]) / radius[j])
+        square = np.float32(radius[j])
+        scale[j] = gain * math.sqrt(_MINUS_TWO_LN2 * log2(square) / square)
     accepted = np.uint64(0)
     for j in range(len(radius)):
         normals[2 * accepted] = scale[j] * x2[j]
