@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from cadenza_remix.atomic import atomic_path, check_writable, write_json, write_text
+from cadenza_remix.atomic import all_or_none, atomic_path, check_writable, write_json, write_text
 from cadenza_remix.errors import OutputError
 
 
@@ -30,6 +30,15 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
         path.write_text("half")
     write_text(tmp_path / "[a].txt", "whole")
     assert sorted(os.listdir(tmp_path)) == [other.name, "[a].txt"]
+
+
+def test_files_that_belong_together_go_together(tmp_path):
+    paths = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
+    with pytest.raises(OutputError), all_or_none(paths):
+        for path in paths[:2]:
+            write_text(path, "whole")
+        raise OutputError("disk full")
+    assert os.listdir(tmp_path) == []
 
 
 def test_json_refuses_what_json_cannot_hold(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -110,6 +111,18 @@ def test_output_that_cannot_be_written(tmp_path, tone):
     assert blocked.read_text() == "I am a file"
 
 
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, tone):
+    # A limit on the size of files makes the kernel refuse the write, as it does on a full disk.
+    people, out = listeners_file(tmp_path), tmp_path / "out"
+    limit = (100_000, 100_000)
+    result = call(
+        *("enhance", tone, "--listeners", people, "--out", out),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
+    assert_one_line(result, "vocals.wav: cannot be written")
+    assert [path for path in out.rglob("*") if path.is_file()] == []
+
+
 def test_score_without_references_or_results(tmp_path):
     people = listeners_file(tmp_path)
     result = call("score", tmp_path / "none", "--references", tmp_path, "--listeners", people)
@@ -162,7 +175,8 @@ def test_demo_leaves_what_the_readme_promises(tmp_path):
 
 
 def assert_one_line(result, words):
-    lines = [line for line in result.stderr.splitlines() if line.strip() and "━━━" not in line]
+    shown = ("Demixing ", "Enhancing ", "Scoring ")  # progress
+    lines = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith(shown)]
     assert result.returncode == 2, result.stderr
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("cadenza-remix: error: ")

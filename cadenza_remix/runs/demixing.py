@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cadenza_remix.atomic import all_or_none
 from cadenza_remix.audio.io import load_audio, load_stems, write_stems
 from cadenza_remix.audio.signal import STEMS, Audio
 from cadenza_remix.errors import InputError
@@ -70,12 +71,15 @@ class Demixer:
             if notify is not None:
                 notify(f"Demixing {song.name}: {self.separator.name}, {device_name()}")
             record_path.unlink(missing_ok=True)
-            write_stems(folder, to_vdbo(self.separator.separate(audio, progress=on_progress)))
+            stems = to_vdbo(self.separator.separate(audio, progress=on_progress))
+            made = [folder / f"{stem}.wav" for stem in STEMS]
+            with all_or_none(made):
+                write_stems(folder, stems)
             settings = {
                 "separator": self.separator.name,
                 "fingerprint": self.separator.fingerprint,
                 "version": DEMIX_VERSION,
             }
-            files = file_sizes([folder / f"{stem}.wav" for stem in STEMS], folder)
+            files = file_sizes(made, folder)
             Record(f"demix {song.name}", key, settings, files, {"duration_s": audio.duration_s}).write(record_path)
         return load_stems(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cadenza_remix.atomic import check_writable, make_folder, write_text
+from cadenza_remix.atomic import all_or_none, check_writable, make_folder, write_text
 from cadenza_remix.audio.io import write_flac16, write_wav
 from cadenza_remix.audio.signal import EARS, STEMS, Audio
 from cadenza_remix.challenge.metadata import SongSegments
@@ -180,19 +180,19 @@ def _make_pair(unit: _PairUnit, stems: Mapping[str, Audio], progress: Progress) 
     unit.record_path.unlink(missing_ok=True)
     root = unit.out / ENHANCED_FOLDER
     song, listener = unit.pair
-    scales = {}
-    for ear in EARS:
-        for stem in STEMS:
-            channel = channel_name(ear, stem)
-            scales[channel] = _write_stem(stem_path(root, listener, song, ear, stem), enhanced.stems[channel])
     remix = enhanced.remix
-    write_flac16(remix_path(root, listener, song), soft_clip(remix.samples), remix.sample_rate)
+    scales = {}
+    made = [*pair_paths(root, listener, song), *([unit.wav_path] if unit.wav else [])]
+    with all_or_none(made):
+        for ear in EARS:
+            for stem in STEMS:
+                channel = channel_name(ear, stem)
+                scales[channel] = _write_stem(stem_path(root, listener, song, ear, stem), enhanced.stems[channel])
+        write_flac16(remix_path(root, listener, song), soft_clip(remix.samples), remix.sample_rate)
+        if unit.wav:
+            peak = float(np.abs(remix.samples).max()) or 1.0
+            write_wav(unit.wav_path, Audio(remix.samples * (LISTEN_PEAK_LIN / peak), remix.sample_rate))
     n_over = int(np.count_nonzero(np.abs(remix.samples) > 1.0))
-    made = list(pair_paths(root, listener, song))
-    if unit.wav:
-        peak = float(np.abs(remix.samples).max()) or 1.0
-        write_wav(unit.wav_path, Audio(remix.samples * (LISTEN_PEAK_LIN / peak), remix.sample_rate))
-        made.append(unit.wav_path)
     results = {
         "n_over_full_scale": n_over,
         "remix_peak_lin": float(np.abs(remix.samples).max()),

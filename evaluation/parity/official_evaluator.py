@@ -23,7 +23,7 @@ from checks import Check, report
 
 from cadenza_remix.audio.io import load_audio, load_stems, write_wav
 from cadenza_remix.challenge.metadata import SongEntry, song_folder
-from cadenza_remix.challenge.naming import ENHANCED_FOLDER, SUBMISSION_FOLDER
+from cadenza_remix.challenge.naming import ENHANCED_FOLDER
 from cadenza_remix.challenge.scores import PairScore, read_scores
 from cadenza_remix.challenge.submission import validate_submission
 from cadenza_remix.demo import demo_song
@@ -88,7 +88,7 @@ def compare(clarity_python: Path, work: Path, separator: str) -> int:
     listeners = load_listeners(data / "metadata" / "listeners.valid.json")
     faults = validate_submission(ours / ENHANCED_FOLDER, list(SONGS), listeners)
     theirs = {row.pair: row for row in their_rows}
-    checks = [Check(f"faults in the folder ({ENHANCED_FOLDER} as {SUBMISSION_FOLDER})", len(faults), 0)]
+    checks = [Check("faults that our validator finds in it", len(faults), 0)]
     checks.append(Check("rows that only one of them has", len({row.pair for row in our_rows} ^ set(theirs)), 0))
     for row in our_rows:
         if row.pair in theirs:

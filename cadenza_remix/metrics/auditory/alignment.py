@@ -39,41 +39,44 @@ class Grid:
         return range(0, self.n_samples, self.hop)
 
 
-def block_spectra(lanes: Lanes, grid: Grid) -> NDArray[np.complex64]:
-    """Return the spectra of the reference's blocks, ``(n_blocks, n_bins, LANES)``."""
-    spectra = np.empty((len(grid.starts), grid.fft_size // 2 + 1, LANES), dtype=np.complex64)
-    for spectrum, start in zip(spectra, grid.starts, strict=True):
-        spectrum[:] = _spectrum(lanes, grid, start, start + grid.hop)
-    return spectra
+def block_spectra(lanes: Lanes, grid: Grid) -> list[NDArray[np.complex64]]:
+    """Return the spectra ``(n_bins, LANES)`` of the reference's blocks."""
+    return [_spectrum(lanes, grid, start, start + grid.hop) for start in grid.starts]
 
 
 def delays(
-    reference: Lanes, spectra: NDArray[np.complex64], processed: Lanes, grid: Grid
+    reference: Lanes, spectra: list[NDArray[np.complex64]], processed: Lanes, grid: Grid
 ) -> NDArray[np.int64]:
     """Return for each lane the delay d, |d| <= 100 ms, at which sum(reference[t] * processed[t + d]) is largest.
 
-    Of equal sums the one at the largest delay counts. Transforms are in float32; where they leave a doubt between
-    lags, the sums are computed directly.
+    Of equal sums the one at the largest delay counts. Transforms are in float32, of values about their mean; where they
+    leave a doubt between lags, the sums are computed directly.
     """
-    total = np.zeros(spectra.shape[1:], dtype=np.complex64)
+    total = np.zeros_like(spectra[0])
     for spectrum, start in zip(spectra, grid.starts, strict=True):
         other = _spectrum(processed, grid, start - grid.max_delay, start + grid.hop + grid.max_delay)
-        add_cross_spectrum(
-            spectrum.reshape(-1).view(np.float32), other.reshape(-1).view(np.float32), total.reshape(-1).view(np.float32)
-        )
+        _add_cross_spectrum(_flat(spectrum), _flat(other), _flat(total))
     sums = scipy.fft.irfft(total, grid.fft_size, axis=0)[: 2 * grid.max_delay].astype(np.float64)
-    sums += _mean_terms(reference, processed, grid)
+    if reference.mean.any() or processed.mean.any():
+        sums += _mean_terms(reference, processed, grid)
     return _largest(sums, reference, processed, grid)
+
+
+def _flat(spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
+    return spectrum.reshape(-1).view(np.float32)
 
 
 def _spectrum(lanes: Lanes, grid: Grid, start: int, stop: int) -> NDArray[np.complex64]:
     """Transform samples [start, stop), their mean taken away, zero outside the signal."""
-    block = np.zeros((grid.fft_size, LANES), dtype=np.float32)
+    block = np.zeros(grid.fft_size * LANES, dtype=np.float32)
     first, last = max(start, 0), min(stop, grid.n_samples)
-    values = lanes.values.reshape(-1, LANES)[first:last]
-    at = first - start
-    np.subtract(values, lanes.mean.astype(np.float32), out=block[at : at + last - first])
-    return scipy.fft.rfft(block, axis=0, overwrite_x=True)
+    taken = lanes.values[first * LANES : last * LANES]
+    kept = block[(first - start) * LANES : (last - start) * LANES]
+    if lanes.mean.any():
+        _centre(taken, np.tile(lanes.mean.astype(np.float32), LANES), kept)
+    else:
+        np.copyto(kept, taken)
+    return scipy.fft.rfft(block.reshape(-1, LANES), axis=0, overwrite_x=True)
 
 
 def _mean_terms(reference: Lanes, processed: Lanes, grid: Grid) -> NDArray[np.float64]:
@@ -86,10 +89,10 @@ def _mean_terms(reference: Lanes, processed: Lanes, grid: Grid) -> NDArray[np.fl
     total_x = n * (reference.mean - mean_x)
     total_y = n * (processed.mean - mean_y)
     delay = np.arange(-most, most)
-    late, early = np.maximum(delay, 0), np.maximum(-delay, 0)
-    # For delay d the sum runs over the reference without its last d samples and the processed without its first d.
-    sum_x = total_x - tail_x[late] - head_x[early]
-    sum_y = total_y - head_y[late] - tail_y[early]
+    # For delay d the sum runs over the reference without its last d samples and the processed without its first d;
+    # for a negative one the other way round.
+    sum_x = total_x - np.concatenate((head_x[:0:-1], tail_x[:-1]))
+    sum_y = total_y - np.concatenate((tail_y[:0:-1], head_y[:-1]))
     return mean_x * sum_y + mean_y * sum_x + np.multiply.outer(n - np.abs(delay), mean_x * mean_y)
 
 
@@ -113,7 +116,7 @@ def _largest(sums: NDArray[np.float64], reference: Lanes, processed: Lanes, grid
         best = 0
         if 1 < len(candidates) and doubt[lane] > 0:
             exact = [
-                lagged_product(reference.values, processed.values, lane, int(delay), grid.n_samples)
+                _lagged_product(reference.values, processed.values, lane, int(delay), grid.n_samples)
                 for delay in candidates
             ]
             best = int(np.argmax(exact))
@@ -122,7 +125,7 @@ def _largest(sums: NDArray[np.float64], reference: Lanes, processed: Lanes, grid
 
 
 @compiled()
-def add_cross_spectrum(first, second, total):  # type: ignore[no-untyped-def]
+def _add_cross_spectrum(first, second, total):  # type: ignore[no-untyped-def]
     """Add conj(first) * second to ``total``; complex64 seen as flat float32, real parts at even places."""
     for j in range(0, len(total), 2):
         a, b, c, d = first[j], first[j + 1], second[j], second[j + 1]
@@ -131,9 +134,18 @@ def add_cross_spectrum(first, second, total):  # type: ignore[no-untyped-def]
 
 
 @compiled(reorder_sums=True)
-def lagged_product(first, second, lane, delay, n_samples):  # type: ignore[no-untyped-def]
+def _lagged_product(first, second, lane, delay, n_samples):  # type: ignore[no-untyped-def]
     """Return the sum over t of first[t] * second[t + delay] in one lane, in float64."""
     total = 0.0
     for t in range(max(0, -delay), min(n_samples, n_samples - delay)):
         total += np.float64(first[t * LANES + lane]) * np.float64(second[(t + delay) * LANES + lane])
     return total
+
+
+@compiled()
+def _centre(values, mean, out):  # type: ignore[no-untyped-def]
+    """Write ``values - mean``; ``mean`` is that of the lanes, repeated to make the inner loop worth while."""
+    for start in range(0, len(values), len(mean)):
+        taken, written = values[start : start + len(mean)], out[start : start + len(mean)]
+        for j in range(len(written)):
+            written[j] = taken[j] - mean[j]
