@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
-from cadenza_remix.console import out, print_error, progress_bars
+from cadenza_remix.console import out, print_error, shown_progress
 from cadenza_remix.errors import CadenzaError, InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def demo(
     from cadenza_remix.report.tables import print_summary
 
     name = _announce_separator(separator)
-    with progress_bars() as bars:
-        result = run_demo(out_folder, separator=name, progress=bars)
+    with shown_progress() as progress:
+        result = run_demo(out_folder, separator=name, progress=progress)
     print_summary(result.frame, out)
     for chain, count in result.clipped.items():
         _tell_clipping(count, f"{chain}: ")
@@ -101,10 +101,10 @@ def enhance(
     settings = load_chain(chain)
     cuts = load_segments(segments) if segments else None
     name = _announce_separator(separator)
-    with progress_bars() as bars:
+    with shown_progress() as progress:
         report = enhance_songs(
             found, people, separator=name, chain=settings, out=out_folder, segments=cuts, wav=wav, n_workers=workers,
-            progress=bars,
+            progress=progress,
         )  # fmt: skip
     out.print(f"{report.n_made} made, {report.n_found} found done, {len(report.failures)} failed: {out_folder}")
     _tell_clipping(report.n_over_full_scale)
@@ -136,9 +136,15 @@ def score(
             if chosen not in {pair.listener for pair in pairs}:
                 raise unknown_name("listener", chosen, dict.fromkeys(pair.listener for pair in pairs), where=root)
         pairs = [pair for pair in pairs if pair.listener in listener]
-    with progress_bars() as bars:
+    with shown_progress() as progress:
         report = score_pairs(
-            root, references=references, listeners=people, pairs=pairs, segments=cuts, n_workers=workers, progress=bars
+            root,
+            references=references,
+            listeners=people,
+            pairs=pairs,
+            segments=cuts,
+            n_workers=workers,
+            progress=progress,
         )
     if report.failures:
         out.print(f"{len(report.records)} of {len(pairs)} pairs scored; {out_file} is not written: it would lack some")
@@ -224,14 +230,14 @@ def _fetch(store: ModelStore, card: ModelCard, via: str, *, offline: bool) -> No
     from cadenza_remix.console import err
 
     columns = (TextColumn(card.name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err) as bars:
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
         task = bars.add_task(card.name, total=None)
         store.fetch(
             card,
             via=cast("Way", via),
             offline=offline,
             progress=lambda done, total: bars.update(task, completed=done, total=total),
-            notify=bars.console.print,
+            notify=lambda line: err.print(line, markup=False, soft_wrap=True),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,7 +17,6 @@ STAGE_TITLES = {
     "demix": "Demixing songs",
     "enhance": "Enhancing for listeners",
     "score": "Scoring (HAAQI, SNR, SDR)",
-    "fetch": "Fetching",
 }
 
 out = Console(highlight=False)
@@ -38,6 +38,7 @@ class BarProgress:
             console=err,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._totals: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> BarProgress:
@@ -50,12 +51,11 @@ class BarProgress:
     def start(self, stage: str, total: float) -> None:
         """Begin a stage, or make it longer when it runs already."""
         with self._lock:
+            self._totals[stage] = self._totals.get(stage, 0.0) + total
             if stage in self._tasks:
-                task = self._tasks[stage]
-                before = self._bars.tasks[self._bars.task_ids.index(task)].total or 0
-                self._bars.update(task, total=before + total)
+                self._bars.update(self._tasks[stage], total=self._totals[stage])
             elif total:
-                self._tasks[stage] = self._bars.add_task(STAGE_TITLES.get(stage, stage), total=total)
+                self._tasks[stage] = self._bars.add_task(STAGE_TITLES[stage], total=total)
 
     def advance(self, stage: str, amount: float = 1.0) -> None:
         """Move a stage on."""
@@ -65,14 +65,47 @@ class BarProgress:
 
     def say(self, message: str) -> None:
         """Print a line above the bars."""
-        self._bars.console.print(message)
+        self._bars.console.print(message, markup=False)
+
+
+class LineProgress:
+    """Progress for a log file: a line per stage every ten seconds, and one when it is done."""
+
+    def __init__(self, *, every_s: float = 10.0) -> None:
+        self._every_s = every_s
+        self._stages: dict[str, list[float]] = {}  # done, total, time of the start, time of the last line
+        self._lock = threading.Lock()
+
+    def start(self, stage: str, total: float) -> None:
+        """Begin a stage, or make it longer when it runs already."""
+        now = time.monotonic()
+        with self._lock:
+            self._stages.setdefault(stage, [0.0, 0.0, now, now])[1] += total
+
+    def advance(self, stage: str, amount: float = 1.0) -> None:
+        """Move a stage on; print a line when it is time."""
+        now = time.monotonic()
+        with self._lock:
+            state = self._stages[stage]
+            state[0] += amount
+            done, total, began, told = state
+            finished = done > total - 1e-6
+            if not finished and now - told < self._every_s:
+                return
+            state[3] = now
+        left = "" if finished else f", {(now - began) * (total - done) / done:.0f} s left"
+        self.say(f"{STAGE_TITLES[stage]}: {done:.4g} of {total:g}{left}")
+
+    def say(self, message: str) -> None:
+        """Print a line."""
+        err.print(message, markup=False, soft_wrap=True)
 
 
 @contextmanager
-def progress_bars(*, quiet: bool = False) -> Iterator[BarProgress | None]:
-    """Yield progress bars, or None when they are not wanted."""
-    if quiet:
-        yield None
+def shown_progress() -> Iterator[BarProgress | LineProgress]:
+    """Yield progress bars on a terminal, and lines for a log elsewhere."""
+    if not err.is_terminal:
+        yield LineProgress()
         return
     with BarProgress() as bars:
         yield bars

@@ -227,8 +227,9 @@ def _one_song(progress: Progress) -> Iterator[Callable[[float], None]]:
 
     def on_share(share: float) -> None:
         nonlocal last
-        progress.advance("demix", share - last)
-        last = share
+        if share > last:
+            progress.advance("demix", share - last)
+            last = share
 
     try:
         yield on_share

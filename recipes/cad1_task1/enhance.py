@@ -17,7 +17,7 @@ from cadenza_remix.challenge.metadata import song_folder
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER
 from cadenza_remix.challenge.submission import pack_submission
 from cadenza_remix.challenge.task import Task, load_task
-from cadenza_remix.console import progress_bars
+from cadenza_remix.console import shown_progress
 from cadenza_remix.errors import CadenzaError, InputError, unknown_name
 from cadenza_remix.hearing.compressor import CompressorSettings
 from cadenza_remix.hearing.nalr import NalrSettings
@@ -89,7 +89,7 @@ def enhance(config: DictConfig) -> int:
         for song in task.batch_songs
     ]
     print(f"{len(task.pairs)} of {len(task.all_pairs)} pairs, {separator}, chain {chain.name} -> {out}")
-    with progress_bars() as progress:
+    with shown_progress() as progress:
         report = enhance_songs(
             songs,
             task.listeners,

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER
 from cadenza_remix.challenge.scores import PairScore, merge_scores, scores_file_name, write_scores
 from cadenza_remix.challenge.task import Task, load_task
-from cadenza_remix.console import progress_bars
+from cadenza_remix.console import shown_progress
 from cadenza_remix.errors import CadenzaError, InputError
 from cadenza_remix.runs.scoring import score_pairs
 
@@ -47,7 +47,7 @@ def evaluate(config: DictConfig) -> int:
         print(merge(task, folder, config.evaluate.batch_size))
         return 0
     print(f"{len(task.pairs)} of {len(task.all_pairs)} pairs in {folder}")
-    with progress_bars() as progress:
+    with shown_progress() as progress:
         report = score_pairs(
             folder / ENHANCED_FOLDER,
             references=config.path.music_dir,

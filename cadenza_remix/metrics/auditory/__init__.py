@@ -1,1 +1,1 @@
-"""The auditory model behind HAAQI: what a (hearing-impaired) ear makes of a signal, and how two such pictures differ."""
+"""The auditory model behind HAAQI: what an ear makes of a signal, and how two such pictures differ."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
@@ -39,27 +39,77 @@ class Grid:
         return range(0, self.n_samples, self.hop)
 
 
-def block_spectra(lanes: Lanes, grid: Grid) -> list[NDArray[np.complex64]]:
-    """Return the spectra ``(n_bins, LANES)`` of the reference's blocks."""
-    return [_spectrum(lanes, grid, start, start + grid.hop) for start in grid.starts]
+@dataclass(frozen=True, eq=False)
+class AlignmentTarget:
+    """One group of channels of the reference, ready to have other signals aligned to it.
 
-
-def delays(
-    reference: Lanes, spectra: list[NDArray[np.complex64]], processed: Lanes, grid: Grid
-) -> NDArray[np.int64]:
-    """Return for each lane the delay d, |d| <= 100 ms, at which sum(reference[t] * processed[t + d]) is largest.
-
-    Of equal sums the one at the largest delay counts. Transforms are in float32, of values about their mean; where they
-    leave a doubt between lags, the sums are computed directly.
+    ``spectra``: one ``(n_bins, LANES)`` array per block, of the samples about their mean; ``head`` and ``tail``: sums
+    of the first and of the last k samples about the mean; ``samples``: the lanes themselves, where they were kept.
     """
-    total = np.zeros_like(spectra[0])
-    for spectrum, start in zip(spectra, grid.starts, strict=True):
-        other = _spectrum(processed, grid, start - grid.max_delay, start + grid.hop + grid.max_delay)
-        _add_cross_spectrum(_flat(spectrum), _flat(other), _flat(total))
-    sums = scipy.fft.irfft(total, grid.fft_size, axis=0)[: 2 * grid.max_delay].astype(np.float64)
-    if reference.mean.any() or processed.mean.any():
-        sums += _mean_terms(reference, processed, grid)
-    return _largest(sums, reference, processed, grid)
+
+    grid: Grid
+    spectra: list[NDArray[np.complex64]]
+    mean: NDArray[np.float64]
+    energy: NDArray[np.float64]
+    head: NDArray[np.float64]
+    tail: NDArray[np.float64]
+    samples: NDArray[np.float32] | None
+
+    @classmethod
+    def of(cls, lanes: Lanes, grid: Grid) -> AlignmentTarget:
+        spectra = [_spectrum(lanes, grid, start, start + grid.hop) for start in grid.starts]
+        head, tail = _edge_sums(lanes, grid)
+        return cls(grid, spectra, lanes.mean, lanes.energy, head, tail, lanes.values)
+
+    def without_samples(self) -> AlignmentTarget:
+        """Return the target in less memory; where lags are in doubt, lanes are then made again from the spectra."""
+        return replace(self, samples=None)
+
+    def delays(self, processed: Lanes) -> NDArray[np.int64]:
+        """Return for each lane the delay d, |d| <= 100 ms, that makes sum(reference[t] * processed[t + d]) largest.
+
+        Of equal sums the one at the largest delay counts. Transforms are in float32, of values about their mean; where
+        they leave a doubt between lags, the sums are computed directly.
+        """
+        grid = self.grid
+        total = np.zeros_like(self.spectra[0])
+        for spectrum, start in zip(self.spectra, grid.starts, strict=True):
+            other = _spectrum(processed, grid, start - grid.max_delay, start + grid.hop + grid.max_delay)
+            _add_cross_spectrum(_flat(spectrum), _flat(other), _flat(total))
+        sums = scipy.fft.irfft(total, grid.fft_size, axis=0)[: 2 * grid.max_delay].astype(np.float64)
+        if self.mean.any() or processed.mean.any():
+            sums += self._mean_terms(processed)
+        doubt = _DOUBT * np.sqrt(self.energy * processed.energy)
+        return np.array([self._best_delay(sums[:, lane], doubt[lane], lane, processed) for lane in range(LANES)])
+
+    def _mean_terms(self, processed: Lanes) -> NDArray[np.float64]:
+        """Return what the means add to the sums at each delay from -max_delay to max_delay - 1."""
+        n, most = self.grid.n_samples, self.grid.max_delay
+        head, tail = _edge_sums(processed, self.grid)
+        # For delay d the sum runs over the reference without its last d samples and the processed without its first d;
+        # for a negative one the other way round. All samples about their mean add up to zero.
+        sum_x = -np.concatenate((self.head[:0:-1], self.tail[:-1]))
+        sum_y = -np.concatenate((tail[:0:-1], head[:-1]))
+        overlap = n - np.abs(np.arange(-most, most))
+        return self.mean * sum_y + processed.mean * sum_x + np.multiply.outer(overlap, self.mean * processed.mean)
+
+    def _best_delay(self, sums: NDArray[np.float64], doubt: float, lane: int, processed: Lanes) -> int:
+        candidates = np.flatnonzero(sums >= sums.max() - doubt)[::-1] - self.grid.max_delay
+        if len(candidates) == 1 or doubt == 0:
+            return int(candidates[0])
+        n = self.grid.n_samples
+        lane_x, lane_y = self._lane(lane), processed.values[lane : n * LANES : LANES]
+        exact = [_product(lane_x[max(0, -d) : n - max(0, d)], lane_y[max(0, d) : n - max(0, -d)]) for d in candidates]
+        return int(candidates[int(np.argmax(exact))])
+
+    def _lane(self, lane: int) -> NDArray[np.float32]:
+        n = self.grid.n_samples
+        if self.samples is not None:
+            return self.samples[lane : n * LANES : LANES]
+        blocks = [scipy.fft.irfft(spectrum[:, lane], self.grid.fft_size)[: self.grid.hop] for spectrum in self.spectra]
+        values = np.empty(n * LANES, dtype=np.float32)[lane::LANES]
+        values[:] = np.concatenate(blocks)[:n] + self.mean[lane].astype(np.float32)
+        return values
 
 
 def _flat(spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
@@ -79,49 +129,14 @@ def _spectrum(lanes: Lanes, grid: Grid, start: int, stop: int) -> NDArray[np.com
     return scipy.fft.rfft(block.reshape(-1, LANES), axis=0, overwrite_x=True)
 
 
-def _mean_terms(reference: Lanes, processed: Lanes, grid: Grid) -> NDArray[np.float64]:
-    """Return what the means add to the sums at each delay from -max_delay to max_delay - 1."""
-    n, most = grid.n_samples, grid.max_delay
-    mean_x = reference.mean.astype(np.float32).astype(np.float64)
-    mean_y = processed.mean.astype(np.float32).astype(np.float64)
-    head_x, tail_x = _edge_sums(reference, mean_x, n, most)
-    head_y, tail_y = _edge_sums(processed, mean_y, n, most)
-    total_x = n * (reference.mean - mean_x)
-    total_y = n * (processed.mean - mean_y)
-    delay = np.arange(-most, most)
-    # For delay d the sum runs over the reference without its last d samples and the processed without its first d;
-    # for a negative one the other way round.
-    sum_x = total_x - np.concatenate((head_x[:0:-1], tail_x[:-1]))
-    sum_y = total_y - np.concatenate((tail_y[:0:-1], head_y[:-1]))
-    return mean_x * sum_y + mean_y * sum_x + np.multiply.outer(n - np.abs(delay), mean_x * mean_y)
-
-
-def _edge_sums(
-    lanes: Lanes, mean: NDArray[np.float64], n_samples: int, most: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sums of the first and of the last k samples about the mean, for k = 0 ... most."""
-    values = lanes.values.reshape(-1, LANES)
-    head = np.zeros((most + 1, LANES))
-    tail = np.zeros((most + 1, LANES))
-    np.cumsum(values[:most] - mean, axis=0, out=head[1:])
-    np.cumsum(values[n_samples - most : n_samples][::-1] - mean, axis=0, out=tail[1:])
+def _edge_sums(lanes: Lanes, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sums of the first and of the last k samples about the mean, for k = 0 ... max_delay."""
+    most = grid.max_delay
+    values = lanes.values[: grid.n_samples * LANES].reshape(-1, LANES)
+    head, tail = np.zeros((most + 1, LANES)), np.zeros((most + 1, LANES))
+    np.cumsum(values[:most] - lanes.mean, axis=0, out=head[1:])
+    np.cumsum(values[: -most - 1 : -1] - lanes.mean, axis=0, out=tail[1:])
     return head, tail
-
-
-def _largest(sums: NDArray[np.float64], reference: Lanes, processed: Lanes, grid: Grid) -> NDArray[np.int64]:
-    doubt = _DOUBT * np.sqrt(reference.energy * processed.energy)
-    found = np.empty(LANES, dtype=np.int64)
-    for lane in range(LANES):
-        candidates = np.flatnonzero(sums[:, lane] >= sums[:, lane].max() - doubt[lane])[::-1] - grid.max_delay
-        best = 0
-        if 1 < len(candidates) and doubt[lane] > 0:
-            exact = [
-                _lagged_product(reference.values, processed.values, lane, int(delay), grid.n_samples)
-                for delay in candidates
-            ]
-            best = int(np.argmax(exact))
-        found[lane] = candidates[best]
-    return found
 
 
 @compiled()
@@ -134,11 +149,11 @@ def _add_cross_spectrum(first, second, total):  # type: ignore[no-untyped-def]
 
 
 @compiled(reorder_sums=True)
-def _lagged_product(first, second, lane, delay, n_samples):  # type: ignore[no-untyped-def]
-    """Return the sum over t of first[t] * second[t + delay] in one lane, in float64."""
+def _product(first, second):  # type: ignore[no-untyped-def]
+    """Return the sum of products in float64."""
     total = 0.0
-    for t in range(max(0, -delay), min(n_samples, n_samples - delay)):
-        total += np.float64(first[t * LANES + lane]) * np.float64(second[(t + delay) * LANES + lane])
+    for t in range(len(first)):
+        total += np.float64(first[t]) * np.float64(second[t])
     return total
 
 

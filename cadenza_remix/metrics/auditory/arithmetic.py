@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 from numpy.polynomial import Polynomial, chebyshev
@@ -78,7 +78,7 @@ def _scaled(typing_context: Any, value: Any, shifted: Any) -> Any:
 @compiled()
 def log2(value):  # type: ignore[no-untyped-def]
     """Logarithm of a positive normal float32, right to about its last digit."""
-    x = _mantissa(value) - _ONE
+    x = _mantissa(value) - _ONE  # type: ignore[call-arg]
     high = (((_L9 * x + _L8) * x + _L7) * x + _L6) * x + _L5
     series = ((((high * x + _L4) * x + _L3) * x + _L2) * x + _L1) * x + _L0
     return series * x + _exponent(value)
@@ -90,4 +90,4 @@ def exp2(value):  # type: ignore[no-untyped-def]
     shifted = value + _ROUND
     x = value - (shifted - _ROUND)
     series = (((((_E6 * x + _E5) * x + _E4) * x + _E3) * x + _E2) * x + _E1) * x + _E0
-    return _scaled(series, shifted)
+    return _scaled(series, shifted)  # type: ignore[call-arg]

@@ -167,7 +167,8 @@ def signal_path(
     filters.compressed_motion(sound, n_samples, work, control.gains, envelope, motion)
     rms = np.sqrt(filters.power_sum(work) * peak_gain / n_samples)
     total, energy = filters.envelope_sums(work)
-    mean = total / n_samples
+    # In single precision, because that is what is taken away from the samples.
+    mean = (total / n_samples).astype(np.float32).astype(np.float64)
     return Vibration(
         envelope=Lanes(envelope, mean, np.maximum(energy - n_samples * mean**2, 0.0)),
         motion=Lanes(motion, np.zeros(LANES), 0.5 * energy),

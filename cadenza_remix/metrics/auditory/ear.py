@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cadenza_remix.metrics.auditory import alignment, covariance, hair_cells
+from cadenza_remix.metrics.auditory import covariance, hair_cells
+from cadenza_remix.metrics.auditory.alignment import AlignmentTarget, Grid
 from cadenza_remix.metrics.auditory.cochlea import (
     N_CHANNELS,
     N_GROUPS,
@@ -24,21 +26,7 @@ from cadenza_remix.metrics.auditory.filters import LANES
 from cadenza_remix.metrics.auditory.noise import NormalStream
 
 _NOISE_DB_RE_THRESHOLD = -10.0
-
-
-@dataclass(frozen=True, eq=False)
-class HeardPair:
-    """What an ear makes of a reference and a processed signal.
-
-    ``smooth_*`` (channels, segments): envelopes in dB above threshold; ``spectrum_*_db`` (channels,): long-term levels;
-    ``vibration_covariance``: agreement of the fine structure.
-    """
-
-    smooth_reference: NDArray[np.float64]
-    smooth_processed: NDArray[np.float64]
-    spectrum_reference_db: NDArray[np.float64]
-    spectrum_processed_db: NDArray[np.float64]
-    vibration_covariance: float
+_IN_PLACE = np.zeros(LANES, dtype=np.int64)
 
 
 class _Side:
@@ -49,24 +37,30 @@ class _Side:
 
     def __init__(self, sound: NDArray[np.float64], cochlea: Cochlea, level1_db_spl: float) -> None:
         self.n_samples = len(sound)
-        self.sound = np.zeros(padded_length(len(sound)))
-        self.sound[: len(sound)] = sound
-        self.cochlea = cochlea
         self.level1_db_spl = level1_db_spl
-        self._storage = np.empty((N_GROUPS, LANES * len(self.sound)), dtype=np.float32)
+        self._sound = np.zeros(padded_length(len(sound)))
+        self._sound[: len(sound)] = sound
+        self._cochlea = cochlea
+        size = LANES * len(self._sound)
+        self._storage = [np.empty(size, dtype=np.float32) for _ in range(N_GROUPS)]
         self.rows = [group[: LANES * self.n_samples].reshape(LANES, -1) for group in self._storage]
-        self.controls: list[Control] = []
+        self._controls: list[Control] = []
         self._signal_rms: list[NDArray[np.float64]] = []
         self._sums: list[NDArray[np.float64]] = []
 
-    def run_control(self, group: int) -> None:
+    def buffers(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return room for the envelope and the motion of one group."""
+        size = LANES * len(self._sound)
+        return np.empty(size, dtype=np.float32), np.empty(size, dtype=np.float32)
+
+    def run_control(self, group: int) -> Control:
         gains = self._storage[group]
-        self.controls.append(
-            control_path(self.sound, self.n_samples, group, self.cochlea, self.level1_db_spl, gains)
-        )
+        control = control_path(self._sound, self.n_samples, group, self._cochlea, self.level1_db_spl, gains)
+        self._controls.append(control)
+        return control
 
     def vibrate(self, group: int, buffers: tuple[NDArray[np.float32], NDArray[np.float32]]) -> Vibration:
-        vibration = signal_path(self.sound, self.n_samples, group, self.controls[group], buffers)
+        vibration = signal_path(self._sound, self.n_samples, group, self._controls[group], buffers)
         self._signal_rms.append(vibration.rms)
         return vibration
 
@@ -78,84 +72,137 @@ class _Side:
         shift: NDArray[np.int64],
     ) -> None:
         channels = slice(group * LANES, (group + 1) * LANES)
-        attenuation = self.cochlea.attenuation_ihc_db[channels]
+        attenuation = self._cochlea.attenuation_ihc_db[channels]
         rows = self.rows[group]
-        self._sums.append(
-            hair_cells.adapt(vibration, delays, shift[channels], attenuation, self.level1_db_spl, rows)
-        )
+        self._sums.append(hair_cells.adapt(vibration, delays, shift[channels], attenuation, self.level1_db_spl, rows))
 
     def smoothed(self) -> NDArray[np.float64]:
+        """Return the envelopes in dB above threshold, (channels, segments)."""
         return hair_cells.smooth(np.concatenate(self._sums, axis=2), self.n_samples)
 
     def spectrum_db(self) -> NDArray[np.float64]:
-        control_rms = np.concatenate([control.rms for control in self.controls])
-        return loudness_spectrum_db(np.concatenate(self._signal_rms), control_rms, self.cochlea, self.level1_db_spl)
+        """Return the long-term level above threshold of each channel."""
+        control_rms = np.concatenate([control.rms for control in self._controls])
+        return loudness_spectrum_db(np.concatenate(self._signal_rms), control_rms, self._cochlea, self.level1_db_spl)
 
     def channel(self, k: int) -> NDArray[np.float32]:
         return self.rows[k // LANES][k % LANES]
 
+    def add_noise(self, k: int, shift: int, noise: NormalStream) -> None:
+        """Add the threshold's noise to a channel's motion, which has been shifted already."""
+        gain = 10.0 ** ((_NOISE_DB_RE_THRESHOLD - self.level1_db_spl) / 20.0)
+        noise.add_to(self.channel(k)[shift:], self.n_samples, gain)
 
-def hear(
-    reference: NDArray[np.float64],
-    processed: NDArray[np.float64],
-    reference_ear: Cochlea,
-    processed_ear: Cochlea,
-    level1_db_spl: float,
-    noise: NormalStream,
-) -> HeardPair:
-    """Run both signals (at 24 kHz, of one length, after the middle ear) through the model.
+
+@dataclass(frozen=True, eq=False)
+class GroupTargets:
+    """What one group of channels of the processed signal is aligned to."""
+
+    envelope: AlignmentTarget
+    motion: AlignmentTarget
+
+    def without_samples(self) -> GroupTargets:
+        return GroupTargets(self.envelope.without_samples(), self.motion.without_samples())
+
+
+class HeardReference:
+    """The reference's side of the model, which depends on nothing but the reference and the ear.
 
     Parameters
     ----------
-    reference, processed : arrays of shape (n_samples,)
-    reference_ear, processed_ear : Cochlea
+    sound : array of shape (n_samples,)
+        At 24 kHz, after the middle ear.
+    cochlea : Cochlea
     level1_db_spl : float
         What an RMS of 1 stands for.
-    noise : NormalStream
-        Gives 32 rows of ``n_samples`` for the reference, then as many for the processed signal.
+
+    Notes
+    -----
+    ``groups`` walks through the groups of channels once; then ``add_noise`` completes the reference. With ``keep``
+    both happen at once and the reference can meet any number of processed signals.
     """
-    first, second = _Side(reference, reference_ear, level1_db_spl), _Side(processed, processed_ear, level1_db_spl)
-    for group in range(N_GROUPS):
-        first.run_control(group)
-    shift = group_delays(np.concatenate([control.bandwidth for control in first.controls]))
-    _vibrate_and_align(first, second, shift)
-    covariance_value = _fine_structure(first, second, shift, noise)
-    return HeardPair(
-        smooth_reference=first.smoothed(),
-        smooth_processed=second.smoothed(),
-        spectrum_reference_db=first.spectrum_db(),
-        spectrum_processed_db=second.spectrum_db(),
-        vibration_covariance=covariance_value,
-    )
+
+    def __init__(self, sound: NDArray[np.float64], cochlea: Cochlea, level1_db_spl: float) -> None:
+        self.level1_db_spl = level1_db_spl
+        self.n_samples = len(sound)
+        self.grid = Grid.for_length(len(sound))
+        self._side = _Side(sound, cochlea, level1_db_spl)
+        bandwidths = [self._side.run_control(group).bandwidth for group in range(N_GROUPS)]
+        self.shift = group_delays(np.concatenate(bandwidths))
+        self._kept: list[GroupTargets] = []
+
+    def groups(self) -> Iterable[GroupTargets]:
+        return self._kept or self._walk()
+
+    def _walk(self) -> Iterator[GroupTargets]:
+        buffers = self._side.buffers()
+        for group in range(N_GROUPS):
+            vibration = self._side.vibrate(group, buffers)
+            yield GroupTargets(
+                AlignmentTarget.of(vibration.envelope, self.grid), AlignmentTarget.of(vibration.motion, self.grid)
+            )
+            self._side.adapt(group, vibration, (_IN_PLACE, _IN_PLACE), self.shift)
+
+    def keep(self, noise: NormalStream) -> None:
+        self._kept = [targets.without_samples() for targets in self._walk()]
+        self.add_noise(noise)
+
+    def add_noise(self, noise: NormalStream) -> None:
+        for k in range(N_CHANNELS):
+            self._side.add_noise(k, int(self.shift[k]), noise)
+        self.audible = covariance.audible_tiles(self._side.rows)
+        self.smooth = self._side.smoothed()
+        self.spectrum_db = self._side.spectrum_db()
+
+    @property
+    def is_kept(self) -> bool:
+        return bool(self._kept)
+
+    def channel(self, k: int) -> NDArray[np.float32]:
+        return self._side.channel(k)
 
 
-def _vibrate_and_align(first: _Side, second: _Side, shift: NDArray[np.int64]) -> None:
-    """Take both sides as far as the inner hair cells, the processed one aligned to the reference."""
-    grid = alignment.Grid.for_length(first.n_samples)
-    size = LANES * len(first.sound)
-    buffers = [(np.empty(size, np.float32), np.empty(size, np.float32)) for _ in range(2)]
-    in_place = np.zeros(LANES, dtype=np.int64)
-    for group in range(N_GROUPS):
-        one = first.vibrate(group, buffers[0])
-        second.run_control(group)
-        other = second.vibrate(group, buffers[1])
-        late = (
-            alignment.delays(one.envelope, alignment.block_spectra(one.envelope, grid), other.envelope, grid),
-            alignment.delays(one.motion, alignment.block_spectra(one.motion, grid), other.motion, grid),
-        )
-        first.adapt(group, one, (in_place, in_place), shift)
-        second.adapt(group, other, late, shift)
+@dataclass(frozen=True, eq=False)
+class HeardProcessed:
+    """What an ear makes of the processed signal beside the reference.
+
+    ``smooth`` (channels, segments): envelopes in dB above threshold; ``spectrum_db`` (channels,): long-term levels;
+    ``vibration_covariance``: agreement of the fine structure with the reference's.
+    """
+
+    smooth: NDArray[np.float64]
+    spectrum_db: NDArray[np.float64]
+    vibration_covariance: float
 
 
-def _fine_structure(first: _Side, second: _Side, shift: NDArray[np.int64], noise: NormalStream) -> float:
-    """Add the noise of the threshold to both sides and compare their motion tile by tile."""
-    n_samples = first.n_samples
-    gain = 10.0 ** ((_NOISE_DB_RE_THRESHOLD - first.level1_db_spl) / 20.0)
-    for k in range(N_CHANNELS):
-        noise.add_to(first.channel(k)[shift[k] :], n_samples, gain)
-    audible = covariance.audible_tiles(first.rows)
+def hear_processed(
+    sound: NDArray[np.float64], cochlea: Cochlea, reference: HeardReference, noise: NormalStream
+) -> HeardProcessed:
+    """Run a processed signal through the model, aligned to the reference in every channel.
+
+    Parameters
+    ----------
+    sound : array of shape (n_samples,)
+        At 24 kHz, after the middle ear, as long as the reference.
+    noise : NormalStream
+        Gives 32 rows of ``n_samples``; before them as many for the reference, unless it has been kept.
+    """
+    side = _Side(sound, cochlea, reference.level1_db_spl)
+    buffers = side.buffers()
+    for group, targets in enumerate(reference.groups()):
+        side.run_control(group)
+        vibration = side.vibrate(group, buffers)
+        late = (targets.envelope.delays(vibration.envelope), targets.motion.delays(vibration.motion))
+        side.adapt(group, vibration, late, reference.shift)
+    if not reference.is_kept:
+        reference.add_noise(noise)
     sums = np.zeros(N_CHANNELS)
     for k in range(N_CHANNELS):
-        noise.add_to(second.channel(k)[shift[k] :], n_samples, gain)
-        sums[k] = covariance.channel_covariances(first.channel(k), second.channel(k), audible[k]).sum()
-    return covariance.mean_covariance(sums, audible)
+        side.add_noise(k, int(reference.shift[k]), noise)
+        tiles = covariance.channel_covariances(reference.channel(k), side.channel(k), reference.audible[k])
+        sums[k] = tiles.sum()
+    return HeardProcessed(
+        smooth=side.smoothed(),
+        spectrum_db=side.spectrum_db(),
+        vibration_covariance=covariance.mean_covariance(sums, reference.audible),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -68,11 +69,9 @@ def _modulation_filters() -> NDArray[np.float64]:
     edges = _MODULATION_EDGES_HZ
     bands = [
         scipy.signal.firwin(_MODULATION_TAPS, band, window="hann", pass_zero="bandpass", fs=_ENVELOPE_RATE_HZ)
-        for band in zip(edges[:-1], edges[1:], strict=True)
+        for band in itertools.pairwise(edges)
     ]
-    top = scipy.signal.firwin(
-        _MODULATION_TAPS, edges[-1], window="hann", pass_zero="highpass", fs=_ENVELOPE_RATE_HZ
-    )
+    top = scipy.signal.firwin(_MODULATION_TAPS, edges[-1], window="hann", pass_zero="highpass", fs=_ENVELOPE_RATE_HZ)
     return np.stack([*bands, top])[:, np.newaxis]
 
 

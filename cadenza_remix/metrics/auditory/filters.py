@@ -30,6 +30,7 @@ BLOCK = 4
 
 _TILE_SAMPLES = BLOCK * LANES
 
+
 @dataclass(frozen=True, eq=False)
 class Lanes:
     """A group of channels: flat ``(n * LANES,)`` values, the mean and the energy about it of each lane."""

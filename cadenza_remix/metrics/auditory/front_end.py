@@ -58,19 +58,25 @@ class Span:
         return self.last - self.first
 
 
-def broadband_delay(reference: NDArray[np.floating], processed: NDArray[np.floating]) -> int:
-    """Return by how many samples ``processed`` (of equal length) is to be taken early.
+class BroadbandTarget:
+    """The whole reference at 24 kHz, ready to have signals of its length aligned to it roughly."""
 
-    The lag of the largest |cross-covariance|, less 2 ms that leave room for dispersion.
-    """
-    n = len(reference)
-    size = scipy.fft.next_fast_len(2 * n - 1, real=True)
-    spectrum = scipy.fft.rfft(reference - reference.mean(), size)
-    spectrum = spectrum.conj() * scipy.fft.rfft(processed - processed.mean(), size)
-    by_lag = np.abs(scipy.fft.irfft(spectrum, size))
-    # Later lags come first where two are equal, as they do in the definition.
-    in_order = np.concatenate((by_lag[n - 1 :: -1], by_lag[: size - n : -1]))
-    return n - 1 - int(np.argmax(in_order)) - _EARLY_SAMPLES
+    def __init__(self, reference: NDArray[np.floating]) -> None:
+        self._n = len(reference)
+        self._size = scipy.fft.next_fast_len(2 * self._n - 1, real=True)
+        self._conjugate = scipy.fft.rfft(reference - reference.mean(), self._size).conj()
+
+    def delay(self, processed: NDArray[np.floating]) -> int:
+        """Return by how many samples ``processed`` is to be taken early.
+
+        The lag of the largest |cross-covariance|, less 2 ms that leave room for dispersion.
+        """
+        spectrum = scipy.fft.rfft(processed - processed.mean(), self._size)
+        spectrum *= self._conjugate
+        by_lag = np.abs(scipy.fft.irfft(spectrum, self._size, overwrite_x=True))
+        # From the largest lag down: of two that are equal the definition takes the larger.
+        downwards = np.concatenate((by_lag[self._n - 1 :: -1], by_lag[: self._size - self._n : -1]))
+        return self._n - 1 - int(np.argmax(downwards)) - _EARLY_SAMPLES
 
 
 def take_early(samples: NDArray[np.floating], delay: int, span: Span) -> NDArray[np.float64]:

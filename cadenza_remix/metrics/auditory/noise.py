@@ -1,8 +1,8 @@
 """The noise of the auditory threshold: NumPy's legacy normal numbers, drawn several times as fast.
 
 ``numpy.random.RandomState.standard_normal`` makes pairs of normals by the polar method from the Mersenne Twister
-MT19937 (Matsumoto & Nishimura 1998). The same numbers come out here (to single precision), straight into the arrays that
-need them, and the generator is left exactly where NumPy would have left it.
+MT19937 (Matsumoto & Nishimura 1998). The same numbers come out here, to single precision, straight into the arrays
+that need them, and the generator is left exactly where NumPy would have left it.
 """
 
 from __future__ import annotations
