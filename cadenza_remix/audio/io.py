@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+from scipy.io import wavfile
 
 from cadenza_remix.atomic import atomic_path, writing_failed
 from cadenza_remix.audio.resample import resample
@@ -222,7 +223,11 @@ def _as_float(frame: Any, n_channels: int) -> NDArray[np.float32]:
 def _write(path: Path, samples: NDArray[Any], sample_rate: int, container: str, subtype: str) -> None:
     with atomic_path(path) as temporary:
         try:
-            soundfile.write(temporary, samples, sample_rate, format=container, subtype=subtype)
+            if subtype == "FLOAT":
+                # libsndfile puts the time of writing into such a file: the same samples would give other bytes.
+                wavfile.write(temporary, sample_rate, samples)
+            else:
+                soundfile.write(temporary, samples, sample_rate, format=container, subtype=subtype)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             # libsndfile hides the system's reason; a writable folder leaves a full disk as the likely one.
             reason = OSError(0, f"{_reason(error)} (is the disk full?)")

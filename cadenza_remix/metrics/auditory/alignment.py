@@ -98,8 +98,9 @@ class AlignmentTarget:
         if len(candidates) == 1 or doubt == 0:
             return int(candidates[0])
         n = self.grid.n_samples
-        lane_x, lane_y = self._lane(lane), processed.values[lane : n * LANES : LANES]
-        exact = [_product(lane_x[max(0, -d) : n - max(0, d)], lane_y[max(0, d) : n - max(0, -d)]) for d in candidates]
+        lane_x = self._lane(lane).astype(np.float64)
+        lane_y = processed.values[lane : n * LANES : LANES].astype(np.float64)
+        exact = [lane_x[max(0, -d) : n - max(0, d)] @ lane_y[max(0, d) : n - max(0, -d)] for d in candidates]
         return int(candidates[int(np.argmax(exact))])
 
     def _lane(self, lane: int) -> NDArray[np.float32]:
@@ -107,9 +108,7 @@ class AlignmentTarget:
         if self.samples is not None:
             return self.samples[lane : n * LANES : LANES]
         blocks = [scipy.fft.irfft(spectrum[:, lane], self.grid.fft_size)[: self.grid.hop] for spectrum in self.spectra]
-        values = np.empty(n * LANES, dtype=np.float32)[lane::LANES]
-        values[:] = np.concatenate(blocks)[:n] + self.mean[lane].astype(np.float32)
-        return values
+        return np.concatenate(blocks)[:n] + self.mean[lane].astype(np.float32)
 
 
 def _flat(spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
@@ -146,15 +145,6 @@ def _add_cross_spectrum(first, second, total):  # type: ignore[no-untyped-def]
         a, b, c, d = first[j], first[j + 1], second[j], second[j + 1]
         total[j] += a * c + b * d
         total[j + 1] += a * d - b * c
-
-
-@compiled(reorder_sums=True)
-def _product(first, second):  # type: ignore[no-untyped-def]
-    """Return the sum of products in float64."""
-    total = 0.0
-    for t in range(len(first)):
-        total += np.float64(first[t]) * np.float64(second[t])
-    return total
 
 
 @compiled()

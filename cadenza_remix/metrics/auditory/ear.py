@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +68,7 @@ class _Side:
         self,
         group: int,
         vibration: Vibration,
-        delays: tuple[NDArray[np.int64], NDArray[np.int64]],
+        delays: Sequence[NDArray[np.int64]],
         shift: NDArray[np.int64],
     ) -> None:
         channels = slice(group * LANES, (group + 1) * LANES)
@@ -92,17 +92,6 @@ class _Side:
         """Add the threshold's noise to a channel's motion, which has been shifted already."""
         gain = 10.0 ** ((_NOISE_DB_RE_THRESHOLD - self.level1_db_spl) / 20.0)
         noise.add_to(self.channel(k)[shift:], self.n_samples, gain)
-
-
-@dataclass(frozen=True, eq=False)
-class GroupTargets:
-    """What one group of channels of the processed signal is aligned to."""
-
-    envelope: AlignmentTarget
-    motion: AlignmentTarget
-
-    def without_samples(self) -> GroupTargets:
-        return GroupTargets(self.envelope.without_samples(), self.motion.without_samples())
 
 
 class HeardReference:
@@ -129,22 +118,21 @@ class HeardReference:
         self._side = _Side(sound, cochlea, level1_db_spl)
         bandwidths = [self._side.run_control(group).bandwidth for group in range(N_GROUPS)]
         self.shift = group_delays(np.concatenate(bandwidths))
-        self._kept: list[GroupTargets] = []
+        self._kept: list[list[AlignmentTarget]] = []
 
-    def groups(self) -> Iterable[GroupTargets]:
+    def groups(self) -> Iterable[Iterable[AlignmentTarget]]:
+        """Give for each group of channels what envelope and motion are aligned to, in this order."""
         return self._kept or self._walk()
 
-    def _walk(self) -> Iterator[GroupTargets]:
+    def _walk(self) -> Iterator[Iterator[AlignmentTarget]]:
         buffers = self._side.buffers()
         for group in range(N_GROUPS):
             vibration = self._side.vibrate(group, buffers)
-            yield GroupTargets(
-                AlignmentTarget.of(vibration.envelope, self.grid), AlignmentTarget.of(vibration.motion, self.grid)
-            )
+            yield (AlignmentTarget.of(lanes, self.grid) for lanes in (vibration.envelope, vibration.motion))
             self._side.adapt(group, vibration, (_IN_PLACE, _IN_PLACE), self.shift)
 
     def keep(self, noise: NormalStream) -> None:
-        self._kept = [targets.without_samples() for targets in self._walk()]
+        self._kept = [[target.without_samples() for target in targets] for targets in self._walk()]
         self.add_noise(noise)
 
     def add_noise(self, noise: NormalStream) -> None:
@@ -192,7 +180,8 @@ def hear_processed(
     for group, targets in enumerate(reference.groups()):
         side.run_control(group)
         vibration = side.vibrate(group, buffers)
-        late = (targets.envelope.delays(vibration.envelope), targets.motion.delays(vibration.motion))
+        both = zip(targets, (vibration.envelope, vibration.motion), strict=True)
+        late = [target.delays(lanes) for target, lanes in both]
         side.adapt(group, vibration, late, reference.shift)
     if not reference.is_kept:
         reference.add_noise(noise)

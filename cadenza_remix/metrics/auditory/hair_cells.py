@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ _WORK_SIZE = 4 * LANES + 3 * _STEP_ROWS
 
 def adapt(
     vibration: Vibration,
-    delays: tuple[NDArray[np.int64], NDArray[np.int64]],
+    delays: Sequence[NDArray[np.int64]],
     shift: NDArray[np.int64],
     attenuation_ihc_db: NDArray[np.float64],
     level1_db_spl: float,
