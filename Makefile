@@ -22,7 +22,7 @@ demo: $(VENV)/.models
 	$(BIN)/cadenza-remix demo --out out/demo
 
 test: $(VENV)/.models
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

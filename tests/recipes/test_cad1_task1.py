@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import runpy
 import shutil
 import subprocess
 import sys
@@ -34,7 +33,7 @@ SEGMENTS = {"Falcon - Test": {"objective_evaluation": {"start": 0.5, "end": 1.5,
                               "subjective_evaluation": {"start": 1.75, "end": 2.5, "duration": 0.75}}}  # fmt: skip
 
 Run = Callable[..., list[subprocess.CompletedProcess[str]]]
-RunHere = Callable[..., tuple[int, str, str]]
+RunOnce = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -93,22 +92,15 @@ def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture
-def run_here(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> RunHere:
-    """Run a script inside this process, which has TensorFlow loaded already; return status, output and errors."""
+def run_once(root: Path, tmp_path: Path) -> RunOnce:
+    """Run a script once and return its status, output and errors, whatever they are."""
 
     def run_script(script: str, exp: Path, *overrides: str) -> tuple[int, str, str]:
         settings = [f"path.root='{root}'", f"path.exp_folder='{exp}'", f"separator.model={SEPARATOR}"]
-        monkeypatch.setattr(sys, "argv", [script, *settings, *overrides])
-        monkeypatch.chdir(tmp_path)
-        status = 0
-        try:
-            runpy.run_path(str(RECIPE / script), run_name="__main__")
-        except SystemExit as leaving:
-            status = int(leaving.code or 0)
+        command = [sys.executable, str(RECIPE / script), *settings, *overrides]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert list(tmp_path.iterdir()) == []
-        return status, *capsys.readouterr()
+        return done.returncode, done.stdout, done.stderr
 
     return run_script
 
@@ -177,22 +169,22 @@ def test_batches_run_side_by_side_and_merged_equal_one_run(root: Path, whole: Pa
     assert (first, second) == (every[0::2], every[1::2])
 
 
-def test_a_missing_batch_is_named_and_no_table_is_written(root: Path, whole: Path, run_here: RunHere) -> None:
+def test_a_missing_batch_is_named_and_no_table_is_written(root: Path, whole: Path, run_once: RunOnce) -> None:
     exp = root.parent / "one batch"
     exp.mkdir()
     shutil.copy(whole / "scores.csv", exp / "scores_1-2.csv")
-    status, _, errors = run_here("evaluate.py", exp, "evaluate.batch_size=2", "evaluate.merge=true")
+    status, _, errors = run_once("evaluate.py", exp, "evaluate.batch_size=2", "evaluate.merge=true")
     assert status == 2
     assert "scores_2-2.csv" in errors
     assert not (exp / "scores.csv").exists()
 
 
-def test_test_mode_hands_in_the_segments(root: Path, run_here: RunHere) -> None:
+def test_test_mode_hands_in_the_segments(root: Path, run_once: RunOnce) -> None:
     exp = root.parent / "test mode"
-    status, output, errors = run_here("enhance.py", exp, "mode=test", "team_id=E016", "chain=e016")
+    status, output, errors = run_once("enhance.py", exp, "mode=test", "team_id=E016", "chain=e016")
     assert status == 0, errors
     assert output.splitlines()[-1] == str(exp / "submission_E016.zip")
-    assert run_here("evaluate.py", exp, "mode=test")[0] == 0
+    assert run_once("evaluate.py", exp, "mode=test")[0] == 0
     listeners = load_listeners(root / "metadata" / "listeners.test.json")
     segments = load_segments(root / "metadata" / "musdb18.segments.test.json")
     archive = exp / "submission_E016.zip"
@@ -204,11 +196,11 @@ def test_test_mode_hands_in_the_segments(root: Path, run_here: RunHere) -> None:
     assert [row.listener for row in read_scores(exp / "scores.csv")] == list(listeners)
 
 
-def test_settings_of_the_command_line_reach_the_signals(root: Path, whole: Path, run_here: RunHere) -> None:
+def test_settings_of_the_command_line_reach_the_signals(root: Path, whole: Path, run_once: RunOnce) -> None:
     exp = root.parent / "compressed"
     shutil.copytree(whole / "stems", exp / "stems")
     settings = ["apply_compressor=true", "compressor.threshold=0.01", "compressor.attack=5", "nalr.nfir=120"]
-    assert run_here("enhance.py", exp, *settings, "evaluate.small_test=true")[0] == 0
+    assert run_once("enhance.py", exp, *settings, "evaluate.small_test=true")[0] == 0
     song, listener = next(iter(VALID)).name, next(iter(load_listeners("cad1-sample")))
     assert [path.name for path in (exp / "enhanced_signals").rglob("*_remix.flac")] == [f"{listener}_{song}_remix.flac"]
     for path in stem_paths(Path(), listener, song):
@@ -216,10 +208,10 @@ def test_settings_of_the_command_line_reach_the_signals(root: Path, whole: Path,
         assert after < before
 
 
-def test_a_second_run_finds_everything_done(whole: Path, run_here: RunHere) -> None:
+def test_a_second_run_finds_everything_done(whole: Path, run_once: RunOnce) -> None:
     times = {path: path.stat().st_mtime_ns for path in (whole / "enhanced_signals").rglob("*.*")}
-    assert "made 0, found done 4" in run_here("enhance.py", whole)[1]
-    assert "4 found done" in run_here("evaluate.py", whole)[1]
+    assert "made 0, found done 4" in run_once("enhance.py", whole)[1]
+    assert "4 found done" in run_once("evaluate.py", whole)[1]
     assert {path: path.stat().st_mtime_ns for path in (whole / "enhanced_signals").rglob("*.*")} == times
 
 
@@ -241,9 +233,9 @@ def test_a_second_run_finds_everything_done(whole: Path, run_here: RunHere) -> N
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_status_2(
-    root: Path, run_here: RunHere, script: str, overrides: list[str], message: str
+    root: Path, run_once: RunOnce, script: str, overrides: list[str], message: str
 ) -> None:
-    status, _, errors = run_here(script, root.parent / "never", *overrides)
+    status, _, errors = run_once(script, root.parent / "never", *overrides)
     lines = [line for line in errors.splitlines() if line.strip()]
     assert status == 2, errors
     assert len(lines) == 1

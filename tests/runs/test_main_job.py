@@ -139,7 +139,7 @@ def test_the_clean_stems_through_the_chain_score_best(run, music):
     metrics = score_pair(clean, perfect.stems, listener, rng=song_rng("Falcon"))
     separated = next(r for r in reports["baseline"][1].records if r.results["listener"] == "L5076")
     for channel, value in metrics.haaqi.items():
-        assert value > 0.85, channel
+        assert value > 0.8, channel
         assert value > separated.results["haaqi"][channel]
         # The target of SNR and SDR is this very signal.
         assert metrics.snr_db[channel] > 100

@@ -95,7 +95,7 @@ class AlignmentTarget:
 
     def _best_delay(self, sums: NDArray[np.float64], doubt: float, lane: int, processed: Lanes) -> int:
         candidates = np.flatnonzero(sums >= sums.max() - doubt)[::-1] - self.grid.max_delay
-        if len(candidates) == 1 or doubt == 0:
+        if len(candidates) == 1 or not sums.any():  # all zero: one of the two is silent
             return int(candidates[0])
         n = self.grid.n_samples
         lane_x = self._lane(lane).astype(np.float64)
