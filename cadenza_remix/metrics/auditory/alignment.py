@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,9 +58,8 @@ class AlignmentTarget:
 
     @classmethod
     def of(cls, lanes: Lanes, grid: Grid) -> AlignmentTarget:
-        spectra = [_spectrum(lanes, grid, start, start + grid.hop) for start in grid.starts]
         head, tail = _edge_sums(lanes, grid)
-        return cls(grid, spectra, lanes.mean, lanes.energy, head, tail, lanes.values)
+        return cls(grid, list(_spectra(lanes, grid, 0, 0)), lanes.mean, lanes.energy, head, tail, lanes.values)
 
     def without_samples(self) -> AlignmentTarget:
         """Return the target in less memory; where lags are in doubt, lanes are then made again from the spectra."""
@@ -73,8 +73,9 @@ class AlignmentTarget:
         """
         grid = self.grid
         total = np.zeros_like(self.spectra[0])
-        for spectrum, start in zip(self.spectra, grid.starts, strict=True):
-            other = _spectrum(processed, grid, start - grid.max_delay, start + grid.hop + grid.max_delay)
+        for spectrum, other in zip(
+            self.spectra, _spectra(processed, grid, grid.max_delay, grid.max_delay), strict=True
+        ):
             _add_cross_spectrum(_flat(spectrum), _flat(other), _flat(total))
         sums = scipy.fft.irfft(total, grid.fft_size, axis=0)[: 2 * grid.max_delay].astype(np.float64)
         if self.mean.any() or processed.mean.any():
@@ -115,17 +116,22 @@ def _flat(spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
     return spectrum.reshape(-1).view(np.float32)
 
 
-def _spectrum(lanes: Lanes, grid: Grid, start: int, stop: int) -> NDArray[np.complex64]:
-    """Transform samples [start, stop), their mean taken away, zero outside the signal."""
-    block = np.zeros(grid.fft_size * LANES, dtype=np.float32)
-    first, last = max(start, 0), min(stop, grid.n_samples)
-    taken = lanes.values[first * LANES : last * LANES]
-    kept = block[(first - start) * LANES : (last - start) * LANES]
-    if lanes.mean.any():
-        _centre(taken, np.tile(lanes.mean.astype(np.float32), LANES), kept)
-    else:
-        np.copyto(kept, taken)
-    return scipy.fft.rfft(block.reshape(-1, LANES), axis=0, overwrite_x=True)
+def _spectra(lanes: Lanes, grid: Grid, before: int, after: int) -> Iterator[NDArray[np.complex64]]:
+    """Transform block after block, with so many samples before and after it; samples about their mean, zero outside."""
+    block = np.empty((grid.fft_size, LANES), dtype=np.float32)
+    flat = block.reshape(-1)
+    mean = np.tile(lanes.mean.astype(np.float32), LANES) if lanes.mean.any() else None
+    for start in grid.starts:
+        first, last = max(start - before, 0), min(start + grid.hop + after, grid.n_samples)
+        at, end = (first - start + before) * LANES, (last - start + before) * LANES
+        taken = lanes.values[first * LANES : last * LANES]
+        flat[:at] = 0.0
+        if mean is None:
+            flat[at:end] = taken
+        else:
+            _centre(taken, mean, flat[at:end])
+        flat[end:] = 0.0
+        yield scipy.fft.rfft(block, axis=0)
 
 
 def _edge_sums(lanes: Lanes, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

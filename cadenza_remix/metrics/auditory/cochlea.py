@@ -158,7 +158,7 @@ def control_path(
 
 
 def signal_path(
-    sound: NDArray[np.float64], n_samples: int, group: int, control: Control, out: tuple[NDArray[np.float32], ...]
+    sound: NDArray[np.float64], n_samples: int, group: int, control: Control, out: NDArray[np.float32]
 ) -> Vibration:
     """Run the signal filters of one group and apply the control path's gains; ``out`` (envelope, motion) is filled."""
     channels = slice(group * LANES, (group + 1) * LANES)

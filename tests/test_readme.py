@@ -1,0 +1,67 @@
+"""What the README shows works as written."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import yaml
+
+from cadenza_remix.hearing.audiogram import load_listeners
+from cadenza_remix.remix import load_chain
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_listener_and_chain_files_of_the_readme_are_read(tmp_path):
+    (listeners,) = blocks("json")
+    (tmp_path / "listeners.json").write_text(listeners)
+    assert list(load_listeners(tmp_path / "listeners.json")) == list(json.loads(listeners))
+    (chain,) = blocks("yaml")
+    (tmp_path / "mine.yaml").write_text(chain)
+    read = load_chain(tmp_path / "mine.yaml")
+    assert read.gains_db == yaml.safe_load(chain)["gains_db"]
+    assert read.compressor is not None
+    assert read.band_pass is not None
+
+
+def test_python_of_the_readme_runs(song, monkeypatch, tmp_path):
+    from cadenza_remix.audio.io import load_audio, write_wav
+
+    (code,) = blocks("python")
+    write_wav(tmp_path / "song.wav", load_audio(song.path).excerpt(1.0, 2.0))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    result = names["result"]
+    assert result.remix.samples.shape == (32000, 2)
+    assert result.stems["left_vocals"].samples.shape == (24000, 1)
+
+
+def test_commands_of_the_readme_exist():
+    from typer.main import get_command
+
+    from cadenza_remix.cli import app
+
+    command = get_command(app)
+    for line in "\n".join(blocks("bash")).splitlines():
+        words = shlex.split(line.split("#")[0])
+        if not words or not words[0].endswith("cadenza-remix"):
+            continue
+        sub = command
+        for word in words[1:]:
+            if word not in getattr(sub, "commands", {}):
+                break
+            sub = sub.commands[word]
+        known = {option for parameter in sub.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def test_files_that_the_readme_names_are_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if "://" not in target:
+            assert (Path(__file__).parents[1] / target).exists(), target
