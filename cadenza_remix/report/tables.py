@@ -25,7 +25,7 @@ UNPROCESSED_CHAIN = "mixture"
 STEM_COLUMNS = tuple(f"{ear}_{stem}" for stem in STEMS for ear in EARS)
 MEAN_COLUMNS = ("score", "snr_db", "sdr_db")
 KEY_COLUMNS = ("listener", "song", "chain")
-_WIDE_COLUMNS = 100
+_WIDE_COLUMNS = 104
 SUMMARY_COLUMNS = KEY_COLUMNS + STEM_COLUMNS + MEAN_COLUMNS
 
 
@@ -104,7 +104,7 @@ def write_summary_csv(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def print_summary(frame: pd.DataFrame, console: Console) -> None:
-    """Print a frame of `summary_frame` as a table: three decimals on 100 columns or more, two on a narrower console.
+    """Print a frame of `summary_frame` as a table: three decimals on 104 columns or more, two on a narrower console.
 
     One row per listener and chain (means over the songs), and the means over the listeners where there are several. The
     chain of the highest mean HAAQI of each listener is set in bold and marked with a star.

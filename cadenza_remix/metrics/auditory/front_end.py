@@ -73,10 +73,14 @@ class BroadbandTarget:
         """
         spectrum = scipy.fft.rfft(processed - processed.mean(), self._size)
         spectrum *= self._conjugate
-        by_lag = np.abs(scipy.fft.irfft(spectrum, self._size, overwrite_x=True))
-        # From the largest lag down: of two that are equal the definition takes the larger.
-        downwards = np.concatenate((by_lag[self._n - 1 :: -1], by_lag[: self._size - self._n : -1]))
-        return self._n - 1 - int(np.argmax(downwards)) - _EARLY_SAMPLES
+        by_lag = scipy.fft.irfft(spectrum, self._size, overwrite_x=True)
+        np.abs(by_lag, out=by_lag)
+        late, early = by_lag[: self._n], by_lag[self._size - self._n + 1 :]
+        # Of two lags that are equal the definition takes the larger, hence the search from behind.
+        latest = self._n - 1 - int(np.argmax(late[::-1]))
+        if early.size and early.max() > late[latest]:
+            return -1 - int(np.argmax(early[::-1])) - _EARLY_SAMPLES
+        return latest - _EARLY_SAMPLES
 
 
 def take_early(samples: NDArray[np.floating], delay: int, span: Span) -> NDArray[np.float64]:
