@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from cadenza_remix.compiled import compiled
 from cadenza_remix.errors import InputError
 
 _POWER_FLOOR = 1e-8
@@ -78,7 +78,7 @@ def compress(samples: NDArray[np.float64], *, sample_rate: int, settings: Compre
     return samples * gains * settings.makeup_gain_lin
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _gains(
     samples: NDArray[np.float64], window: int, threshold: float, attenuation: float, attack: float, release: float
 ) -> NDArray[np.float64]:  # pragma: no cover - compiled

@@ -7,9 +7,9 @@ import pytest
 import scipy.signal
 from numba import njit
 
+from cadenza_remix.compiled import compiled
 from cadenza_remix.metrics.auditory import arithmetic, cochlea, covariance, features, filters, front_end, hair_cells
 from cadenza_remix.metrics.auditory.alignment import AlignmentTarget, Grid
-from cadenza_remix.metrics.auditory.compiled import compiled
 from cadenza_remix.metrics.auditory.filters import LANES, MODEL_RATE, Lanes
 from cadenza_remix.metrics.auditory.noise import NormalStream
 

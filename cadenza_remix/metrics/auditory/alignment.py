@@ -9,7 +9,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from cadenza_remix.metrics.auditory.compiled import compiled
+from cadenza_remix.compiled import compiled
 from cadenza_remix.metrics.auditory.filters import LANES, Lanes
 
 MAX_DELAY = 2400

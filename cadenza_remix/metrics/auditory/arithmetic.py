@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.polynomial import Polynomial, chebyshev
 
-from cadenza_remix.metrics.auditory.compiled import compiled
+from cadenza_remix.compiled import compiled
 
 
 def _fit(function: Any, low: float, high: float, degree: int) -> tuple[np.float32, ...]:

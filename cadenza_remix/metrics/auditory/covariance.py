@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cadenza_remix.compiled import compiled
 from cadenza_remix.metrics.auditory.cochlea import CENTRE_FREQUENCIES_HZ
-from cadenza_remix.metrics.auditory.compiled import compiled
 
 TILE = 384
 """Length of a tile, 16 ms at 24 kHz."""

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cadenza_remix.compiled import compiled
 from cadenza_remix.metrics.auditory.arithmetic import exp2, log2
-from cadenza_remix.metrics.auditory.compiled import compiled
 
 MODEL_RATE = 24000
 """Hz; every signal is brought to this rate first."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cadenza_remix.compiled import compiled
 from cadenza_remix.metrics.auditory.arithmetic import log2
 from cadenza_remix.metrics.auditory.cochlea import Vibration
-from cadenza_remix.metrics.auditory.compiled import compiled
 from cadenza_remix.metrics.auditory.filters import LANES, MODEL_RATE
 
 HALF_WINDOW = 96

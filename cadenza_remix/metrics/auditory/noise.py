@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cadenza_remix.compiled import compiled
 from cadenza_remix.errors import InputError
 from cadenza_remix.metrics.auditory.arithmetic import log2
-from cadenza_remix.metrics.auditory.compiled import compiled
 
 _N = 624
 _TO_SQUARE = 2.0**-52
