@@ -3,8 +3,8 @@
 The facts lie in ``resources/models.json``. Spleeter's ``-16kHz`` models are not trained apart: they run the plain
 model's weights on 1536 frequency bins instead of 1024, so two cards share one set of weights (`ModelCard.weights`)
 and one archive. The releases' ``-finetune`` archives hold the same weights with the optimiser's state beside them and
-need no card: where the plain model's files carry no checksums of their own, they can be imported as the plain model, and
-their optimiser state is left unread.
+need no card: where the plain model's files carry no checksums of their own, they can be imported as the plain model,
+and their optimiser state is left unread.
 
 Sources: the presets and the archive checksums of https://github.com/deezer/spleeter (release v1.4.0, MIT); the SDRs
 of Hennequin et al., "Spleeter: a fast and efficient music source separation tool with pre-trained models", JOSS 2020.
