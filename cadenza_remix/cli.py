@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
-from cadenza_remix.console import out, print_error, shown_progress
-from cadenza_remix.errors import CadenzaError, InputError, unknown_name
+from cadenza_remix.console import exit_status, out, print_error, shown_progress
+from cadenza_remix.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from cadenza_remix.runs.pool import Failure
@@ -302,21 +302,18 @@ def submission_validate(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave: 0 when all went well, 2 for bad input, 130 when interrupted."""
+    sys.exit(exit_status(lambda: _run(arguments)))
+
+
+def _run(arguments: Sequence[str] | None) -> object:
     try:
-        status = app(args=arguments, prog_name="cadenza-remix", standalone_mode=False)
-    except CadenzaError as error:
-        print_error(str(error))
-        status = 2
+        return app(args=arguments, prog_name="cadenza-remix", standalone_mode=False)
+    except typer.Abort:  # how Typer passes on an interruption
+        raise KeyboardInterrupt from None
     except typer.TyperException as error:
-        status = 2
         message = error.format_message()
         if message.startswith("Usage:"):  # a command group alone: its help is the answer
             typer.echo(message)
         else:
             print_error(" ".join(message.split()) + " (see --help)")
-    except (KeyboardInterrupt, typer.Abort):
-        print_error("interrupted; what was finished stays, and the same command goes on from there")
-        status = 130
-    except BrokenPipeError:
-        status = 0
-    sys.exit(status if isinstance(status, int) else 0)
+        return 2

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+
+from cadenza_remix.errors import CadenzaError
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -114,3 +116,21 @@ def shown_progress() -> Iterator[BarProgress | LineProgress]:
 def print_error(message: str) -> None:
     """Print one line on standard error."""
     err.print(f"cadenza-remix: error: {message}", markup=False, soft_wrap=True)
+
+
+def exit_status(job: Callable[[], object]) -> int:
+    """Do a job and return the status to leave with: its own where it is a number, 0 where it is none.
+
+    Errors of this package become one line and status 2, an interruption status 130; others are bugs and pass through.
+    """
+    try:
+        status = job()
+    except CadenzaError as error:
+        print_error(str(error))
+        return 2
+    except KeyboardInterrupt:
+        print_error("interrupted; what was finished stays, and the same command goes on from there")
+        return 130
+    except BrokenPipeError:
+        return 0
+    return status if isinstance(status, int) else 0

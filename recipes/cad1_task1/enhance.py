@@ -17,8 +17,8 @@ from cadenza_remix.challenge.metadata import song_folder
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER
 from cadenza_remix.challenge.submission import pack_submission
 from cadenza_remix.challenge.task import Task, load_task
-from cadenza_remix.console import shown_progress
-from cadenza_remix.errors import CadenzaError, InputError, unknown_name
+from cadenza_remix.console import exit_status, print_error, shown_progress
+from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.compressor import CompressorSettings
 from cadenza_remix.hearing.nalr import NalrSettings
 from cadenza_remix.remix import Chain, load_chain
@@ -103,7 +103,7 @@ def enhance(config: DictConfig) -> int:
         )
     print(f"made {report.n_made}, found done {report.n_found}, samples soft-clipped {report.n_over_full_scale}")
     for failure in report.failures:
-        print(f"{failure.unit}: {failure.error}", file=sys.stderr)
+        print_error(f"{failure.unit}: {failure.error}")
     if report.failures:
         return 2
     if config.mode == "test" and task.pairs == task.all_pairs and not config.evaluate.small_test:
@@ -115,12 +115,7 @@ def enhance(config: DictConfig) -> int:
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
 def main(config: DictConfig) -> None:
-    try:
-        status = enhance(config)
-    except CadenzaError as error:
-        print(error, file=sys.stderr)
-        status = 2
-    if status:
+    if status := exit_status(lambda: enhance(config)):
         sys.exit(status)
 
 

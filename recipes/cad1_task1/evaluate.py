@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER
 from cadenza_remix.challenge.scores import PairScore, merge_scores, scores_file_name, write_scores
 from cadenza_remix.challenge.task import Task, load_task
-from cadenza_remix.console import shown_progress
-from cadenza_remix.errors import CadenzaError, InputError
+from cadenza_remix.console import exit_status, print_error, shown_progress
+from cadenza_remix.errors import InputError
 from cadenza_remix.runs.scoring import score_pairs
 
 
@@ -58,7 +58,7 @@ def evaluate(config: DictConfig) -> int:
             progress=progress,
         )
     for failure in report.failures:
-        print(f"{failure.unit}: {failure.error}", file=sys.stderr)
+        print_error(f"{failure.unit}: {failure.error}")
     if report.failures:
         return 2
     results = folder / scores_file_name(config.evaluate.batch, config.evaluate.batch_size)
@@ -73,12 +73,7 @@ def mean(rows: list[PairScore]) -> float:
 
 @hydra.main(config_path=".", config_name="config", version_base="1.3")
 def main(config: DictConfig) -> None:
-    try:
-        status = evaluate(config)
-    except CadenzaError as error:
-        print(error, file=sys.stderr)
-        status = 2
-    if status:
+    if status := exit_status(lambda: evaluate(config)):
         sys.exit(status)
 
 
