@@ -45,4 +45,4 @@ parity: $(VENV)/.models .venv-clarity/.installed .venv-spleeter/.installed
 	$(BIN)/python evaluation/parity/run.py --clarity-python .venv-clarity/bin/python --spleeter-python .venv-spleeter/bin/python
 
 clean:
-	rm -rf build out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache

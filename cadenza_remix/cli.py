@@ -33,6 +33,9 @@ submission = typer.Typer(help="The challenge's submission file.", no_args_is_hel
 app.add_typer(models, name="models")
 app.add_typer(submission, name="submission")
 
+MOST_FAULTS = 20
+MOST_LISTENERS_SHOWN = 12
+
 SeparatorOption = Annotated[
     str, typer.Option("--separator", help="auto, spleeter:4stems, spleeter:5stems, spleeter:2stems+hpss, ...")
 ]
@@ -68,8 +71,8 @@ def demo(
     with shown_progress() as progress:
         result = run_demo(out_folder, separator=name, progress=progress)
     print_summary(result.frame, out)
-    for chain, count in result.clipped.items():
-        _tell_clipping(count, f"{chain}: ")
+    for chain, share in result.clipped.items():
+        _tell_clipping(share, f"{chain}: ")
     out.print(f"Scores: {out_folder}/<chain>/scores.csv, {out_folder}/summary.csv; files of the challenge: "
               f"{out_folder}/<chain>/enhanced_signals/", soft_wrap=True)  # fmt: skip
     out.print(f"Look: {out_folder}/audiograms.png, {out_folder}/scores.png", soft_wrap=True)
@@ -107,7 +110,8 @@ def enhance(
             progress=progress,
         )  # fmt: skip
     out.print(f"{report.n_made} made, {report.n_found} found done, {len(report.failures)} failed: {out_folder}")
-    _tell_clipping(report.n_over_full_scale)
+    if report.n_remix_samples:
+        _tell_clipping(report.n_over_full_scale / report.n_remix_samples)
     _leave_on_failures(report.failures)
 
 
@@ -125,6 +129,7 @@ def score(
     from cadenza_remix.challenge.metadata import load_segments
     from cadenza_remix.challenge.scores import write_scores
     from cadenza_remix.hearing.audiogram import load_listeners
+    from cadenza_remix.report.tables import print_summary, record_of, summary_frame, write_summary_csv
     from cadenza_remix.runs.scoring import enhanced_root, find_pairs, score_pairs
 
     people = load_listeners(listeners)
@@ -150,8 +155,15 @@ def score(
         out.print(f"{len(report.records)} of {len(pairs)} pairs scored; {out_file} is not written: it would lack some")
         _leave_on_failures(report.failures)
     write_scores(out_file, report.rows, pairs=pairs)
+    frame = summary_frame([record_of(record.results, root.parent.name) for record in report.records])
+    summary_file = out_file.with_name(f"{out_file.stem}_summary.csv")
+    write_summary_csv(frame, summary_file)
+    if frame["listener"].nunique() <= MOST_LISTENERS_SHOWN:
+        print_summary(frame, out)
     mean = sum(row.score for row in report.rows) / len(report.rows)
-    out.print(f"mean HAAQI {mean:.4f} over {len(report.rows)} pairs ({report.n_found} found done): {out_file}")
+    out.print(
+        f"mean HAAQI {mean:.4f}, pairs: {len(report.rows)} ({report.n_found} found done): {out_file}, {summary_file}"
+    )
 
 
 def _announce_separator(name: str) -> str:
@@ -170,9 +182,13 @@ def _announce_separator(name: str) -> str:
     return choice.name
 
 
-def _tell_clipping(count: int, prefix: str = "") -> None:
-    if count:
-        out.print(f"{prefix}{count} samples of the remixes lay over full scale and were soft-clipped (tanh)")
+def _tell_clipping(share: float, prefix: str = "") -> None:
+    if share:
+        out.print(
+            f"{prefix}{100 * share:.2g} % of the remixes' samples lay over full scale and were soft-clipped (tanh);"
+            " a chain with lower gains_db avoids it",
+            soft_wrap=True,
+        )
 
 
 def _leave_on_failures(failures: Sequence[Failure]) -> None:
@@ -191,18 +207,19 @@ def models_list(verify: Annotated[bool, typer.Option("--verify", help="Check eve
     from cadenza_remix.separation.store import ModelStore
 
     table = Table(box=None, pad_edge=False)
-    for column in ("model", "stems", "installed", "size", "published SDR (V/D/B/O), dB", "licence"):
-        table.add_column(column, overflow="fold")
+    for column in ("model", "stems", "installed", "size", "SDR V/D/B/O, dB"):
+        table.add_column(column, no_wrap=column == "model", overflow="fold")
     for status in ModelStore().status(verify=verify):
         card = model_card(status.name)
         state = "no" if not status.installed else "yes, verified" if verify or status.verified else "yes"
         size = f"{status.size_bytes / 1e6:.0f} MB" if status.installed else f"({card.archive_size_mb} MB)"
         stems = ("vocals", "drums", "bass", "other")
         sdr = " / ".join(f"{card.sdr_db[stem]:.2f}" for stem in stems if stem in card.sdr_db)
-        table.add_row(status.name, ", ".join(card.stems), state, size, sdr, card.licence)
+        table.add_row(status.name, ", ".join(card.stems), state, size, sdr)
         if status.problem:
             out.print(f"{status.name}: {status.problem}", soft_wrap=True)
     out.print(table)
+    out.print("Separators: auto, these, and spleeter:2stems+hpss (needs spleeter:2stems)")
     out.print("Get one: cadenza-remix models fetch NAME; without a network: cadenza-remix models import NAME ARCHIVE")
 
 
@@ -283,20 +300,24 @@ def submission_validate(
     songs: Annotated[Path, typer.Option("--songs", help="Song list of the challenge, such as musdb18.valid.json.")],
     listeners: ListenersOption,
     segments: SegmentsOption = None,
+    all_faults: Annotated[bool, typer.Option("--all", help="List every fault, however many.")] = False,
 ) -> None:
-    """Check a submission and list every fault at once."""
+    """Check a submission and list its faults, all at once."""
     from cadenza_remix.challenge.metadata import load_segments, load_songs
     from cadenza_remix.challenge.submission import validate_submission
     from cadenza_remix.hearing.audiogram import load_listeners
+    from cadenza_remix.runs.scoring import enhanced_root
 
     if not path.exists():
         raise InputError("is missing", where=path, expected="a submission zip or a folder")
     cuts = load_segments(segments) if segments else None
-    faults = validate_submission(path, load_songs(songs), load_listeners(listeners), segments=cuts)
-    for fault in faults:
+    tree = enhanced_root(path) if path.is_dir() else path
+    faults = validate_submission(tree, load_songs(songs), load_listeners(listeners), segments=cuts)
+    for fault in faults if all_faults else faults[:MOST_FAULTS]:
         print_error(str(fault))
     if faults:
-        raise InputError(f"{len(faults)} faults", where=path)
+        rest = "" if all_faults or len(faults) <= MOST_FAULTS else f", the first {MOST_FAULTS} shown (all: --all)"
+        raise InputError(f"{len(faults)} faults{rest}", where=path)
     out.print(f"{path}: complete and well-formed", soft_wrap=True)
 
 

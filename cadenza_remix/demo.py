@@ -7,34 +7,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cadenza_remix.audio.io import load_audio, write_wav
+from cadenza_remix.audio.io import load_audio, load_stems, write_stems, write_wav
 from cadenza_remix.challenge.pairs import make_pairs
 from cadenza_remix.challenge.scores import write_scores
 from cadenza_remix.errors import MissingDependencyError
 from cadenza_remix.hearing.audiogram import load_listeners
 from cadenza_remix.hearing.nalr import nalr_gains_db
-from cadenza_remix.remix import PRESETS, load_chain
+from cadenza_remix.remix import PRESETS, at_listening_level, load_chain
 from cadenza_remix.report.figures import plot_audiograms, plot_scores
-from cadenza_remix.report.tables import summary_frame, write_summary_csv
+from cadenza_remix.report.tables import (
+    UNPROCESSED_CHAIN,
+    UPPER_BOUND_CHAIN,
+    record_of,
+    summary_frame,
+    write_summary_csv,
+)
 from cadenza_remix.runs.enhancing import EnhanceReport, enhance_songs
 from cadenza_remix.runs.pool import Failure
 from cadenza_remix.runs.progress import Progress
-from cadenza_remix.runs.scoring import ScoreReport, score_mixtures, score_pairs
+from cadenza_remix.runs.scoring import ScoreReport, score_clean_stems, score_mixtures, score_pairs
 from cadenza_remix.runs.songs import SongFile, find_songs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEMO_LISTENERS = "cad1-sample"
-UNPROCESSED = "mixture"
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """``frame``: the summary, one row per listener and chain; ``clipped``: samples over full scale of each chain."""
+    """``frame``: one row per listener and chain; ``clipped``: share of the remixes over full scale, by chain."""
 
     frame: pd.DataFrame
-    clipped: dict[str, int]
+    clipped: dict[str, float]
     failures: tuple[Failure, ...]
 
 
@@ -56,8 +61,8 @@ def run_demo(out: Path, *, separator: str, progress: Progress | None = None) -> 
     Parameters
     ----------
     out : Path
-        Gets ``stems/``, ``<chain>/enhanced_signals/``, ``<chain>/scores.csv``, ``summary.csv``, two PNGs and WAVs to
-        listen to. What is there already is not made again.
+        Gets ``stems/``, ``references/``, ``<chain>/enhanced_signals/``, ``<chain>/scores.csv``, ``summary.csv``, two
+        PNGs and WAVs to listen to. What is there already is not made again.
     separator : str
         A name that `load_separator` knows.
     """
@@ -66,16 +71,15 @@ def run_demo(out: Path, *, separator: str, progress: Progress | None = None) -> 
     pairs = make_pairs([song.name], listeners)
     records: list[dict[str, object]] = []
     failures: list[Failure] = []
-    clipped: dict[str, int] = {}
+    clipped: dict[str, float] = {}
+    references = out / "references"
+    write_stems(references / song.name, load_stems(song.path))
 
     def keep(chain: str, report: ScoreReport) -> None:
         failures.extend(report.failures)
         if not report.failures:
             write_scores(out / chain / "scores.csv", report.rows, pairs=pairs)
-        for record in report.records:
-            scores = dict(record.results)
-            metrics = {name: scores.pop(name) for name in ("haaqi", "snr_db", "sdr_db")}
-            records.append({"chain": chain, **scores, "metrics": metrics})
+        records.extend(record_of(record.results, chain) for record in report.records)
 
     made: dict[str, EnhanceReport] = {}
     for name in PRESETS:
@@ -90,19 +94,15 @@ def run_demo(out: Path, *, separator: str, progress: Progress | None = None) -> 
             progress=progress,
         )
         failures.extend(made[name].failures)
-        clipped[name] = made[name].n_over_full_scale
-    mixture_records = out / UNPROCESSED / "records" / "score"
-    keep(
-        UNPROCESSED,
-        score_mixtures(
-            [song], references=song.path.parent, listeners=listeners, records=mixture_records, progress=progress
-        ),
-    )
+        clipped[name] = made[name].n_over_full_scale / made[name].n_remix_samples if made[name].n_remix_samples else 0.0
+    for name, score in ((UNPROCESSED_CHAIN, score_mixtures), (UPPER_BOUND_CHAIN, score_clean_stems)):
+        folder = out / name / "records" / "score"
+        keep(name, score([song], references=references, listeners=listeners, records=folder, progress=progress))
     for name in PRESETS:
-        keep(name, score_pairs(out / name, references=song.path.parent, listeners=listeners, progress=progress))
+        keep(name, score_pairs(out / name, references=references, listeners=listeners, progress=progress))
     frame = summary_frame(records)
     write_summary_csv(frame, out / "summary.csv")
     plot_audiograms(list(listeners.values()), nalr_gains_db, out / "audiograms.png")
-    plot_scores(frame, out / "scores.png")
-    write_wav(out / "mixture.wav", load_audio(song.path, sample_rate=None))
+    plot_scores(frame[frame["chain"] != UPPER_BOUND_CHAIN], out / "scores.png")
+    write_wav(out / "mixture.wav", at_listening_level(load_audio(song.path)))
     return DemoResult(frame, clipped, tuple(failures))

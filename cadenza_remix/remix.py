@@ -27,9 +27,10 @@ from cadenza_remix.hearing.compressor import CompressorSettings
 from cadenza_remix.hearing.nalr import NalrSettings
 from cadenza_remix.separation.separator import Separator
 from cadenza_remix.separation.stems import to_vdbo
-from cadenza_remix.units import db_to_lin
+from cadenza_remix.units import db_to_lin, rms
 
 PRESETS = ("baseline", "e016")
+LISTENING_LEVEL_DB = -23.0
 _PARTS: dict[str, type] = {"nalr": NalrSettings, "compressor": CompressorSettings, "band_pass": BandPassSettings}
 
 
@@ -206,6 +207,13 @@ def enhance_stems(stems: Mapping[str, Audio], listener: Listener, chain: Chain) 
     if chain.band_pass is not None:
         remix = band_pass(remix, sample_rate=sample_rate, settings=chain.band_pass)
     return Enhanced(enhanced, _at_rate(remix, sample_rate, REMIX_SAMPLE_RATE, "remix"))
+
+
+def at_listening_level(audio: Audio) -> Audio:
+    """Return audio at -23 dB of full scale (RMS), peaks softly clipped: for comparing by ear at one level."""
+    level = rms(audio.samples)
+    gain = float(db_to_lin(LISTENING_LEVEL_DB)) / level if level else 1.0
+    return Audio(soft_clip(gain * audio.samples), audio.sample_rate, audio.name)
 
 
 def soft_clip(samples: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -82,6 +82,18 @@ def load_task(
     )
 
 
+def experiment_folder(*, mode: str, separator: str, chain: str, apply_compressor: bool | None = None) -> Path:
+    """Return the folder that a recipe names after what it does, in characters that every file system takes.
+
+    Examples
+    --------
+    >>> experiment_folder(mode="valid", separator="spleeter:4stems", chain="chains/mine.yaml").name
+    'exp_valid_spleeter-4stems_mine'
+    """
+    compressor = {None: "", True: "_compressed", False: "_uncompressed"}[apply_compressor]
+    return Path(f"exp_{mode}_{separator.replace(':', '-')}_{Path(chain).stem}{compressor}")
+
+
 def _read_segments(songs: Sequence[SongEntry], segments_file: str | Path | None) -> dict[str, SongSegments]:
     if segments_file is None:
         raise InputError("test mode needs segments", where="segments_file", expected="musdb18.segments.test.json")

@@ -22,11 +22,20 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 UNPROCESSED_CHAIN = "mixture"
+UPPER_BOUND_CHAIN = "clean"
+"""Clean stems with NAL-R: what a perfect separation would score."""
 STEM_COLUMNS = tuple(f"{ear}_{stem}" for stem in STEMS for ear in EARS)
 MEAN_COLUMNS = ("score", "snr_db", "sdr_db")
 KEY_COLUMNS = ("listener", "song", "chain")
 _WIDE_COLUMNS = 104
 SUMMARY_COLUMNS = KEY_COLUMNS + STEM_COLUMNS + MEAN_COLUMNS
+
+
+def record_of(results: Mapping[str, Any], chain: str) -> dict[str, Any]:
+    """Return the results of a scored pair in the form that `summary_frame` takes."""
+    scores = dict(results)
+    metrics = {name: scores.pop(name) for name in ("haaqi", "snr_db", "sdr_db")}
+    return {"chain": chain, **scores, "metrics": metrics}
 
 
 def summary_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -77,9 +86,9 @@ def summary_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def chain_order(frame: pd.DataFrame) -> list[str]:
-    """Return the names of the chains: ``mixture`` first where it is there, then by first appearance."""
+    """Return the names of the chains by first appearance, but ``mixture`` first and ``clean`` last."""
     names = [str(name) for name in frame["chain"].unique()]
-    return sorted(names, key=lambda name: name != UNPROCESSED_CHAIN)
+    return sorted(names, key=lambda name: (name != UNPROCESSED_CHAIN) + (name == UPPER_BOUND_CHAIN))
 
 
 def mean_over_songs(frame: pd.DataFrame) -> pd.DataFrame:
@@ -118,7 +127,7 @@ def print_summary(frame: pd.DataFrame, console: Console) -> None:
     narrow = console.width < _WIDE_COLUMNS
     table = Table(
         title=f"HAAQI (0 to 1) per stem, left and right ear: {escape(which)}",
-        caption="* highest mean HAAQI.  mixture: unprocessed.  SNR, SDR: mean of the eight stems in dB.",
+        caption=" ".join(_legend(frame)),
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0) if narrow else (0, 1),
@@ -138,6 +147,14 @@ def print_summary(frame: pd.DataFrame, console: Console) -> None:
         overall = means.groupby("chain", sort=False)[numbers].mean().loc[chain_order(means)].reset_index()
         _add_section(table, "all", overall, narrow=narrow)
     console.print(table)
+
+
+def _legend(frame: pd.DataFrame) -> list[str]:
+    chains = set(frame["chain"])
+    legend = ["* highest mean HAAQI;"] if len(chains) > 1 else []
+    legend += ["mixture: unprocessed;"] if UNPROCESSED_CHAIN in chains else []
+    legend += ["clean: clean stems + NAL-R (upper bound);"] if UPPER_BOUND_CHAIN in chains else []
+    return [*legend, "SNR, SDR: mean of the stems"]
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,8 +194,9 @@ def _shown(value: float, decimals: int) -> str:
 def _add_section(table: Table, name: str, rows: pd.DataFrame, *, narrow: bool) -> None:
     from rich.markup import escape
 
-    compared = len(rows) > 1 and rows["score"].notna().any()
-    best = rows["score"].idxmax() if compared else None
+    systems = rows[~rows["chain"].isin([UNPROCESSED_CHAIN, UPPER_BOUND_CHAIN])]
+    compared = len(rows) > 1 and systems["score"].notna().any()
+    best = systems["score"].idxmax() if compared else None
     decimals = 2 if narrow else 3
     if narrow:
         table.add_row(escape(name), style="italic")

@@ -17,7 +17,7 @@ from cadenza_remix.challenge.naming import ENHANCED_FOLDER, channel_name, pair_p
 from cadenza_remix.challenge.pairs import Pair, make_pairs
 from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.audiogram import Listener
-from cadenza_remix.remix import Chain, Enhanced, enhance_stems, soft_clip
+from cadenza_remix.remix import Chain, Enhanced, at_listening_level, enhance_stems, soft_clip
 from cadenza_remix.runs.demixing import Demixer
 from cadenza_remix.runs.pool import Failure, run_units
 from cadenza_remix.runs.progress import NoProgress, Progress
@@ -25,22 +25,24 @@ from cadenza_remix.runs.records import Record, digest, file_sizes, finished
 from cadenza_remix.runs.songs import SongFile
 from cadenza_remix.separation.loading import load_separator
 
-ENHANCE_VERSION = 1
+ENHANCE_VERSION = 2
 """Part of every key: raise it when the same settings give other files."""
 
 LISTEN_FOLDER = "listen"
-LISTEN_PEAK_LIN = 0.89
-"""Peak of the WAVs to listen to: -1 dB of full scale."""
 
 
 @dataclass(frozen=True)
 class EnhanceReport:
-    """What a run did: pairs made now and found done, failures, and samples over full scale (before the soft clip)."""
+    """What a run did: pairs made now and found done, failures, and the remixes' samples, all and over full scale.
+
+    Over full scale: before the soft clip.
+    """
 
     n_made: int
     n_found: int
     failures: tuple[Failure, ...]
     n_over_full_scale: int
+    n_remix_samples: int
 
 
 def enhance_songs(
@@ -73,7 +75,7 @@ def enhance_songs(
     segments : mapping of str to SongSegments, optional
         Test mode: stems are cut to a song's objective segment, the remix to its subjective one.
     wav : bool
-        Also write ``listen/<listener>_<song>_remix.wav``: the remix as it was before the soft clip, scaled to -1 dBFS.
+        Also write ``listen/<listener>_<song>_remix.wav``: the remix at the level of `at_listening_level`.
 
     Returns
     -------
@@ -93,7 +95,7 @@ def enhance_songs(
     check_writable(out)
     pending: dict[str, list[_PairUnit]] = {}
     failures: list[Failure] = []
-    n_made = n_found = n_over = 0
+    n_made = n_found = n_over = n_samples = 0
     for name in dict.fromkeys(pair.song for pair in pairs):
         try:
             demix_key = demixer.key(by_name[name])
@@ -109,6 +111,7 @@ def enhance_songs(
             else:
                 n_found += 1
                 n_over += record.results["n_over_full_scale"]
+                n_samples += record.results["n_remix_samples"]
     progress.start("demix", len(pending))
     progress.start("enhance", sum(map(len, pending.values())))
     for name, units in pending.items():
@@ -119,16 +122,17 @@ def enhance_songs(
             failures.append(Failure(f"demix {name}", error))
             progress.advance("enhance", len(units))
             continue
-        overs, failed = run_units(
+        counts, failed = run_units(
             units,
             lambda unit, stems=stems: _make_pair(unit, stems, progress),  # type: ignore[misc]
             n_workers=n_workers,
             name=lambda unit: f"enhance {unit.pair.song} for {unit.pair.listener}",
         )
-        n_made += len(overs)
-        n_over += sum(overs)
+        n_made += len(counts)
+        n_over += sum(over for over, _ in counts)
+        n_samples += sum(samples for _, samples in counts)
         failures += failed
-    return EnhanceReport(n_made, n_found, tuple(failures), n_over)
+    return EnhanceReport(n_made, n_found, tuple(failures), n_over, n_samples)
 
 
 @dataclass(frozen=True)
@@ -172,8 +176,8 @@ class _PairUnit:
         return self.out / LISTEN_FOLDER / f"{self.pair.listener}_{self.pair.song}_remix.wav"
 
 
-def _make_pair(unit: _PairUnit, stems: Mapping[str, Audio], progress: Progress) -> int:
-    """Enhance one song for one listener, write its files and record; return the samples over full scale."""
+def _make_pair(unit: _PairUnit, stems: Mapping[str, Audio], progress: Progress) -> tuple[int, int]:
+    """Enhance one song for one listener, write files and record; return the samples over full scale, and all."""
     enhanced = enhance_stems(stems, unit.listener, unit.chain)
     if unit.segments is not None:
         enhanced = _cut(enhanced, unit.segments)
@@ -190,18 +194,18 @@ def _make_pair(unit: _PairUnit, stems: Mapping[str, Audio], progress: Progress) 
                 scales[channel] = _write_stem(stem_path(root, listener, song, ear, stem), enhanced.stems[channel])
         write_flac16(remix_path(root, listener, song), soft_clip(remix.samples), remix.sample_rate)
         if unit.wav:
-            peak = float(np.abs(remix.samples).max()) or 1.0
-            write_wav(unit.wav_path, Audio(remix.samples * (LISTEN_PEAK_LIN / peak), remix.sample_rate))
+            write_wav(unit.wav_path, at_listening_level(remix))
     n_over = int(np.count_nonzero(np.abs(remix.samples) > 1.0))
     results = {
         "n_over_full_scale": n_over,
+        "n_remix_samples": remix.samples.size,
         "remix_peak_lin": float(np.abs(remix.samples).max()),
         "stem_peaks_lin": scales,
     }
     files = file_sizes(made, unit.out)
     Record(f"enhance {song} for {listener}", unit.key, unit.settings, files, results).write(unit.record_path)
     progress.advance("enhance")
-    return n_over
+    return n_over, remix.samples.size
 
 
 def _write_stem(path: Path, audio: Audio) -> float:

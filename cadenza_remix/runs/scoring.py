@@ -27,6 +27,7 @@ from cadenza_remix.challenge.scoring import PairMetrics, mixture_as_stems, score
 from cadenza_remix.challenge.seeding import song_rng
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Listener
+from cadenza_remix.remix import enhance_stems, load_chain
 from cadenza_remix.runs.pool import Failure, run_units
 from cadenza_remix.runs.progress import NoProgress, Progress
 from cadenza_remix.runs.records import Record, digest, file_digest, finished
@@ -145,6 +146,36 @@ def score_mixtures(
         make_pairs(by_name, listeners),
         lambda pair: digest("mixture", file_digest(by_name[pair.song].path)),
         lambda pair: mixture_as_stems(load_audio(by_name[pair.song].path)),
+        references=references,
+        listeners=listeners,
+        segments=None,
+        records=records,
+        n_workers=n_workers,
+        progress=progress or NoProgress(),
+    )
+
+
+def score_clean_stems(
+    songs: Sequence[SongFile],
+    *,
+    references: str | Path,
+    listeners: Mapping[str, Listener],
+    records: Path,
+    n_workers: int | None = None,
+    progress: Progress | None = None,
+) -> ScoreReport:
+    """Score what a perfect separation would give: the clean stems with each listener's NAL-R."""
+    baseline = load_chain("baseline")
+
+    def read(pair: Pair) -> Mapping[str, Audio]:
+        return enhance_stems(
+            load_stems(find_references(references, pair.song)), listeners[pair.listener], baseline
+        ).stems
+
+    return _score_all(
+        make_pairs([song.name for song in songs], listeners),
+        lambda pair: digest("clean", baseline.to_dict()),
+        read,
         references=references,
         listeners=listeners,
         segments=None,

@@ -16,7 +16,7 @@ from cadenza_remix.audio.io import find_audio
 from cadenza_remix.challenge.metadata import song_folder
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER
 from cadenza_remix.challenge.submission import pack_submission
-from cadenza_remix.challenge.task import Task, load_task
+from cadenza_remix.challenge.task import Task, experiment_folder, load_task
 from cadenza_remix.console import exit_status, print_error, shown_progress
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.compressor import CompressorSettings
@@ -34,6 +34,18 @@ COMPRESSOR_KEYS = {
     "rms_buffer_size": "rms_window_s",
     "makeup_gain": "makeup_gain_lin",
 }
+
+
+def read_folder(config: DictConfig) -> Path:
+    return Path(
+        config.path.exp_folder
+        or experiment_folder(
+            mode=str(config.mode),
+            separator=str(config.separator.model),
+            chain=str(config.chain),
+            apply_compressor=config.apply_compressor if config.apply_compressor in (True, False) else None,
+        )
+    )
 
 
 def read_task(config: DictConfig) -> Task:
@@ -82,7 +94,7 @@ def read_separator(config: DictConfig) -> str:
 
 
 def enhance(config: DictConfig) -> int:
-    task, chain, out = read_task(config), read_chain(config), Path(config.path.exp_folder)
+    task, chain, out = read_task(config), read_chain(config), read_folder(config)
     separator = read_separator(config)
     songs = [
         SongFile(song.name, find_audio(song_folder(config.path.music_dir, song), "mixture"))
@@ -101,7 +113,7 @@ def enhance(config: DictConfig) -> int:
             n_workers=config.n_workers,
             progress=progress,
         )
-    print(f"made {report.n_made}, found done {report.n_found}, samples soft-clipped {report.n_over_full_scale}")
+    print(f"made {report.n_made}, found done {report.n_found}, samples over full scale {report.n_over_full_scale}")
     for failure in report.failures:
         print_error(f"{failure.unit}: {failure.error}")
     if report.failures:

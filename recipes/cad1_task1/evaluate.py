@@ -13,10 +13,22 @@ from omegaconf import DictConfig
 
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER
 from cadenza_remix.challenge.scores import PairScore, merge_scores, scores_file_name, write_scores
-from cadenza_remix.challenge.task import Task, load_task
+from cadenza_remix.challenge.task import Task, experiment_folder, load_task
 from cadenza_remix.console import exit_status, print_error, shown_progress
 from cadenza_remix.errors import InputError
 from cadenza_remix.runs.scoring import score_pairs
+
+
+def read_folder(config: DictConfig) -> Path:
+    return Path(
+        config.path.exp_folder
+        or experiment_folder(
+            mode=str(config.mode),
+            separator=str(config.separator.model),
+            chain=str(config.chain),
+            apply_compressor=config.apply_compressor if config.apply_compressor in (True, False) else None,
+        )
+    )
 
 
 def read_task(config: DictConfig) -> Task:
@@ -42,7 +54,7 @@ def merge(task: Task, folder: Path, n_batches: int) -> Path:
 
 
 def evaluate(config: DictConfig) -> int:
-    task, folder = read_task(config), Path(config.path.exp_folder)
+    task, folder = read_task(config), read_folder(config)
     if config.evaluate.merge:
         print(merge(task, folder, config.evaluate.batch_size))
         return 0
@@ -61,7 +73,8 @@ def evaluate(config: DictConfig) -> int:
         print_error(f"{failure.unit}: {failure.error}")
     if report.failures:
         return 2
-    results = folder / scores_file_name(config.evaluate.batch, config.evaluate.batch_size)
+    name = scores_file_name(config.evaluate.batch, config.evaluate.batch_size)
+    results = folder / (f"small_test_{name}" if config.evaluate.small_test else name)
     write_scores(results, report.rows, pairs=task.pairs)
     print(f"{results}: mean HAAQI {mean(report.rows):.4f} over {len(report.rows)} pairs ({report.n_found} found done)")
     return 0
