@@ -38,6 +38,7 @@ from cadenza_remix.metrics.auditory.ear import HeardProcessed, HeardReference, h
 from cadenza_remix.metrics.auditory.filters import MODEL_RATE
 from cadenza_remix.metrics.auditory.front_end import BroadbandTarget, Span, take_early, to_model_rate
 from cadenza_remix.metrics.auditory.noise import NormalStream
+from cadenza_remix.metrics.auditory.scratch import Scratch, thread_scratch
 
 EQUALISATIONS = {
     0: "the reference is heard by a normal ear, without NAL-R",
@@ -195,7 +196,7 @@ class HaaqiReference:
 
     Examples
     --------
-    ``HaaqiReference.prepare(...)`` keeps the reference's side of the model, about 11 MB per second of audio, so that
+    ``HaaqiReference.prepare(...)`` keeps the reference's side of the model, about 12 MB per second of audio, so that
     each ``score`` costs about half. The noise of the reference is then drawn once, by ``prepare``: the first score is
     that of ``haaqi`` with the same generator; later ones see the reference with the same noise.
 
@@ -246,7 +247,7 @@ class HaaqiReference:
         )
         if not prepared._silent:
             noise = NormalStream(rng)
-            kept = prepared._run(prepared._at_model_rate)
+            kept = prepared._run(prepared._at_model_rate, None)
             kept.heard.keep(noise)
             noise.finish()
             prepared._kept = kept
@@ -266,15 +267,17 @@ class HaaqiReference:
             score = 0.0 if samples.any() else 1.0
             return HaaqiResult(score=score, nonlinear=score, linear=score, features=None)
         whole = n == len(self._at_model_rate)
-        prepared = self._kept if whole and self._kept is not None else self._run(reference)
-        aligned = take_early(samples, prepared.broadband.delay(samples), prepared.span)
-        noise = NormalStream(rng)
-        heard = hear_processed(middle_ear(aligned), Cochlea.with_loss(self._loss_db_hl), prepared.heard, noise)
-        result = HaaqiResult.from_features(_features(prepared.heard, heard, noise))
+        ear = Cochlea.with_loss(self._loss_db_hl)
+        with thread_scratch() as scratch:
+            prepared = self._kept if whole and self._kept is not None else self._run(reference, scratch)
+            aligned = take_early(samples, prepared.broadband.delay(samples), prepared.span)
+            noise = NormalStream(rng)
+            heard = hear_processed(middle_ear(aligned), ear, prepared.heard, noise, scratch)
+            result = HaaqiResult.from_features(_features(prepared.heard, heard, noise))
         noise.finish()
         return result
 
-    def _run(self, reference: NDArray[np.floating]) -> _PreparedReference:
+    def _run(self, reference: NDArray[np.floating], scratch: Scratch | None) -> _PreparedReference:
         span = Span.of(reference)
         if len(span) < TILE:
             raise InputError(
@@ -290,9 +293,8 @@ class HaaqiReference:
             # The metric takes out twice the delay of this filter; bands are aligned later anyway.
             sound = scipy.signal.oaconvolve(sound, fir)[_NALR_ORDER : _NALR_ORDER + len(span)]
         ear = Cochlea.with_loss(np.zeros_like(loss) if self._equalisation == 0 else loss)
-        return _PreparedReference(
-            BroadbandTarget(reference), span, HeardReference(middle_ear(sound), ear, self._level1_db_spl)
-        )
+        heard = HeardReference(middle_ear(sound), ear, self._level1_db_spl, scratch)
+        return _PreparedReference(BroadbandTarget(reference), span, heard)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from numba import njit
 
 from cadenza_remix.compiled import compiled
 from cadenza_remix.metrics.auditory import arithmetic, cochlea, covariance, features, filters, front_end, hair_cells
-from cadenza_remix.metrics.auditory.alignment import AlignmentTarget, Grid
+from cadenza_remix.metrics.auditory.alignment import AlignmentTarget
 from cadenza_remix.metrics.auditory.filters import LANES, MODEL_RATE, Lanes
 from cadenza_remix.metrics.auditory.noise import NormalStream
 
@@ -117,9 +117,10 @@ def test_the_filter_is_the_gammatone_of_direct_form(n_samples):
         np.testing.assert_allclose(
             motion[lane::LANES][:n_samples], np.real(base_band / carrier), rtol=0, atol=2e-7 * np.abs(base_band).max()
         )
-    total, energy = filters.envelope_sums(work)
+    total, energy, swing = filters.vibration_sums(work)
     np.testing.assert_allclose(total, np.abs(base_band).sum(), rtol=1e-9)
     np.testing.assert_allclose(energy, np.sum(np.abs(base_band) ** 2), rtol=1e-9)
+    np.testing.assert_allclose(swing, np.sum(np.real(base_band / carrier) ** 2), rtol=1e-9)
 
 
 def test_a_tone_at_the_centre_passes_at_its_amplitude():
@@ -180,7 +181,9 @@ def adapt_plainly(level):
 
 
 def lanes_of(rows):
-    return Lanes(np.ascontiguousarray(rows.T, dtype=np.float32).ravel(), np.zeros(LANES), np.zeros(LANES))
+    return Lanes(
+        np.ascontiguousarray(rows.T, dtype=np.float32).ravel(), rows.shape[1], np.zeros(LANES), np.zeros(LANES)
+    )
 
 
 def test_hair_cells_shift_adapt_and_smooth():
@@ -226,17 +229,17 @@ def displaced(samples, early):
 
 @pytest.mark.parametrize("n_samples", [500, 7001, 70_000])
 @pytest.mark.parametrize("offset", [0.0, 30.0])
-def test_delays_are_those_of_the_whole_correlation(n_samples, offset):
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_delays_are_those_of_the_whole_correlation(n_samples, offset, factor):
     """Also where a large mean makes the correlation flat: then 500 times as high as the part that varies."""
     rng = np.random.default_rng(n_samples)
-    grid = Grid.for_length(n_samples)
     true = rng.integers(-min(2000, n_samples // 3), min(2000, n_samples // 3), LANES)
     clean = np.cumsum(rng.standard_normal((LANES, n_samples)), axis=1) / 10
     clean += 0.1 * rng.standard_normal(clean.shape) + offset
     other = np.stack([displaced(row, -d) for row, d in zip(clean, true, strict=True)])
     other += 0.05 * rng.standard_normal(other.shape)
     x, y = measured_lanes(clean, offset), measured_lanes(other, offset)
-    target = AlignmentTarget.of(x, grid)
+    target = AlignmentTarget.of(x, factor)
     found = target.delays(y)
     for lane in range(LANES):
         a, b = (lanes.values[lane::LANES].astype(np.float64) for lanes in (x, y))
@@ -244,21 +247,31 @@ def test_delays_are_those_of_the_whole_correlation(n_samples, offset):
         most = min(2400, n_samples)
         location = np.argmax(whole[n_samples - most : n_samples + most])
         assert found[lane] == most - location - 1
-    np.testing.assert_array_equal(target.without_samples().delays(y), found)
+    np.testing.assert_array_equal(target.keep().delays(y), found)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_lanes_too_fast_to_be_thinned_out_are_aligned_all_the_same(factor):
+    """White noise keeps an nth of its energy when thinned out, which leaves every lag in doubt."""
+    rows = np.random.default_rng(0).standard_normal((LANES, 9000))
+    true = np.array([0, 1, -1, 7, -1301, 2399, -2399, 640])
+    late = np.stack([displaced(row, -d) for row, d in zip(rows, true, strict=True)])
+    found = AlignmentTarget.of(measured_lanes(rows, 0.0), factor).delays(measured_lanes(late, 0.0))
+    np.testing.assert_array_equal(found, true)
 
 
 def measured_lanes(rows, offset):
     lanes = lanes_of(rows)
     values = lanes.values.reshape(-1, LANES).astype(np.float64)
     mean = values.mean(axis=0).astype(np.float32).astype(np.float64) if offset else np.zeros(LANES)
-    return Lanes(lanes.values, mean, np.sum((values - mean) ** 2, axis=0))
+    return Lanes(lanes.values, lanes.n_samples, mean, np.sum((values - mean) ** 2, axis=0))
 
 
-def test_of_equal_correlations_the_latest_delay_counts():
-    grid = Grid.for_length(5000)
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_of_equal_correlations_the_latest_delay_counts(factor):
     x = measured_lanes(np.random.default_rng(0).standard_normal((LANES, 5000)), 0.0)
     silent = measured_lanes(np.zeros((LANES, 5000)), 0.0)
-    np.testing.assert_array_equal(AlignmentTarget.of(x, grid).delays(silent), 2399)
+    np.testing.assert_array_equal(AlignmentTarget.of(x, factor).delays(silent), 2399)
 
 
 @pytest.mark.parametrize("delay", [-3000, -48, 0, 1, 4000])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,121 +17,184 @@ MAX_DELAY = 2400
 
 _FFT_SIZE = 32768
 _DOUBT = 5e-7
+# Halfbands are not ideal: what they take away or fold back may count twice where lags are between samples.
+_DOUBT_OF_HALVING = 2.0
+_MOST_CANDIDATES = 64
+_GUARD = 32
+_STRETCH = 1024
+
+
+def _flattest_halfband(order: int) -> NDArray[np.float32]:
+    """Return the taps at +-1, +-3, ... of the maximally flat halfband filter (Lagrange interpolation at the middle)."""
+    places = np.arange(1, 2 * order, 2)
+    every = np.concatenate((-places, places)).astype(np.float64)
+    taps = [np.prod(every[every != place] / (every[every != place] - place)) for place in places]
+    return (0.5 * np.array(taps)).astype(np.float32)
+
+
+# Orders are multiples of 5, because the loop takes five taps at a time. The last stage is the steepest.
+_STAGES: dict[int, tuple[NDArray[np.float32], ...]] = {
+    1: (),
+    2: (_flattest_halfband(10),),
+    4: (_flattest_halfband(5), _flattest_halfband(10)),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """How a signal of ``n_samples`` is cut so that its correlation at short lags is a sum over blocks."""
+    """How a signal of ``n_samples`` is cut so that its correlation at short lags is a sum over blocks.
+
+    Signals are low-passed and thinned out to every ``factor``-th sample first. ``reach``: by how many of those that
+    makes them longer at each end; ``hop``, ``margin`` and ``fft_size`` count those as well.
+    """
 
     n_samples: int
     max_delay: int
+    factor: int
+    reach: int
+    margin: int
     hop: int
     fft_size: int
 
     @classmethod
-    def for_length(cls, n_samples: int) -> Grid:
+    def for_length(cls, n_samples: int, factor: int = 1) -> Grid:
         max_delay = min(MAX_DELAY, n_samples)
-        n_blocks = -(-n_samples // (_FFT_SIZE - 2 * MAX_DELAY))
-        hop = -(-n_samples // n_blocks)
-        return cls(n_samples, max_delay, hop, scipy.fft.next_fast_len(hop + 2 * max_delay, real=True))
+        reach = -(-_reach(factor) // factor)
+        margin = -(-max_delay // factor) + (_GUARD if factor > 1 else 0)
+        n_thinned = -(-n_samples // factor) + 2 * reach
+        n_blocks = -(-n_thinned // (_FFT_SIZE // factor - 2 * margin))
+        hop = -(-n_thinned // n_blocks)
+        fft_size = scipy.fft.next_fast_len(hop + 2 * margin, real=True)
+        return cls(n_samples, max_delay, factor, reach, margin, hop, fft_size)
 
     @property
     def starts(self) -> range:
-        return range(0, self.n_samples, self.hop)
+        """Return where blocks start."""
+        return range(-self.reach, -(-self.n_samples // self.factor) + self.reach, self.hop)
+
+
+class Blocks:
+    """Transforms of thinned out lanes, block after block, with a margin (in thinned out samples) on both sides.
+
+    ``spectra``: ``(n_bins, LANES)`` for each block, of samples about their mean, zero outside. They are made as they
+    are asked for; then ``missing`` says how much energy of each lane was not in them, margins apart.
+    """
+
+    def __init__(self, lanes: Lanes, grid: Grid, margin: int) -> None:
+        self.spectra: Iterable[NDArray[np.complex64]] = self._transforms(lanes, grid, margin)
+        self.missing = np.zeros(LANES)
+
+    def _transforms(self, lanes: Lanes, grid: Grid, margin: int) -> Iterator[NDArray[np.complex64]]:
+        stages = _STAGES[grid.factor]
+        reach, length = _reach(grid.factor), grid.hop + 2 * margin
+        mean = np.tile(lanes.mean.astype(np.float32), LANES)
+        block = np.zeros((grid.fft_size, LANES), dtype=np.float32)
+        sizes = [length]
+        for taps in stages[::-1]:
+            sizes.append(2 * sizes[-1] + 4 * len(taps) - 2)
+        pair = np.empty((2, sizes[-1] // 2 * LANES), dtype=np.float32)
+        rooms = [np.empty(size * LANES, dtype=np.float32) for size in sizes[:0:-1]]
+        rooms.append(block.reshape(-1)[: length * LANES])
+        energy = np.zeros(LANES)
+        for start in grid.starts:
+            begin = grid.factor * (start - margin) - reach
+            _fill(lanes.values, lanes.n_samples, begin, mean, rooms[0])
+            for taps, taken, written in zip(stages, rooms[:-1], rooms[1:], strict=True):
+                _halve(taken, taps, pair, written)
+            if stages:
+                _add_energy(rooms[-1][margin * LANES : (margin + grid.hop) * LANES], energy)
+                self.missing = np.maximum(lanes.energy - grid.factor * energy, 0.0)
+            yield scipy.fft.rfft(block, axis=0)
 
 
 @dataclass(frozen=True, eq=False)
 class AlignmentTarget:
     """One group of channels of the reference, ready to have other signals aligned to it.
 
-    ``spectra``: one ``(n_bins, LANES)`` array per block, of the samples about their mean; ``head`` and ``tail``: sums
-    of the first and of the last k samples about the mean; ``samples``: the lanes themselves, where they were kept.
+    ``head`` and ``tail``: sums of the first and of the last k samples about the mean; ``kept``: what ``keep`` made.
     """
 
     grid: Grid
-    spectra: list[NDArray[np.complex64]]
-    mean: NDArray[np.float64]
-    energy: NDArray[np.float64]
+    lanes: Lanes
     head: NDArray[np.float64]
     tail: NDArray[np.float64]
-    samples: NDArray[np.float32] | None
+    kept: Blocks | None = None
 
     @classmethod
-    def of(cls, lanes: Lanes, grid: Grid) -> AlignmentTarget:
-        head, tail = _edge_sums(lanes, grid)
-        return cls(grid, list(_spectra(lanes, grid, 0, 0)), lanes.mean, lanes.energy, head, tail, lanes.values)
+    def of(cls, lanes: Lanes, factor: int = 1) -> AlignmentTarget:
+        """Prepare lanes; ``factor`` (1, 2 or 4) says how much slower than their samples they vary for the most part."""
+        grid = Grid.for_length(lanes.n_samples, factor)
+        return cls(grid, lanes, *_edge_sums(lanes, grid))
 
-    def without_samples(self) -> AlignmentTarget:
-        """Return the target in less memory; where lags are in doubt, lanes are then made again from the spectra."""
-        return replace(self, samples=None)
+    def keep(self) -> AlignmentTarget:
+        """Return the target with its transforms made once and for all."""
+        blocks = Blocks(self.lanes, self.grid, 0)
+        blocks.spectra = list(blocks.spectra)
+        return replace(self, kept=blocks)
 
     def delays(self, processed: Lanes) -> NDArray[np.int64]:
         """Return for each lane the delay d, |d| <= 100 ms, that makes sum(reference[t] * processed[t + d]) largest.
 
-        Of equal sums the one at the largest delay counts. Transforms are in float32, of values about their mean; where
-        they leave a doubt between lags, the sums are computed directly.
+        Of equal sums the one at the largest delay counts. Transforms are in float32, of thinned out values about their
+        mean; where they leave a doubt between lags, the sums are computed directly, and where they leave too many,
+        all samples are transformed.
         """
+        sums, doubt = self._sums(processed)
+        candidates = [
+            np.flatnonzero(sums[:, lane] >= sums[:, lane].max() - doubt[lane])[::-1] - self.grid.max_delay
+            for lane in range(LANES)
+        ]
+        if self.grid.factor > 1 and max(map(len, candidates)) > _MOST_CANDIDATES:
+            return AlignmentTarget.of(self.lanes).delays(processed)
+        best = np.array([lags[0] for lags in candidates])
+        # Sums that are all zero: one of the two is silent.
+        open_lanes = [lane for lane in range(LANES) if len(candidates[lane]) > 1 and sums[:, lane].any()]
+        if open_lanes:
+            lags = np.concatenate([candidates[lane] for lane in open_lanes])
+            of_lane = np.repeat(open_lanes, [len(candidates[lane]) for lane in open_lanes])
+            exact = np.zeros(len(lags))
+            _products_at(self.lanes.values, processed.values, self.grid.n_samples, of_lane, lags, exact)
+            for lane in open_lanes:
+                best[lane] = lags[of_lane == lane][np.argmax(exact[of_lane == lane])]
+        return best
+
+    def _sums(self, processed: Lanes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the sums at each delay from -max_delay to max_delay - 1, and how far each lane's may be off."""
         grid = self.grid
-        total = np.zeros_like(self.spectra[0])
-        for spectrum, other in zip(
-            self.spectra, _spectra(processed, grid, grid.max_delay, grid.max_delay), strict=True
-        ):
+        total = np.zeros((grid.fft_size // 2 + 1, LANES), dtype=np.complex64)
+        own, others = self.kept or Blocks(self.lanes, grid, 0), Blocks(processed, grid, grid.margin)
+        for spectrum, other in zip(own.spectra, others.spectra, strict=True):
             _add_cross_spectrum(_flat(spectrum), _flat(other), _flat(total))
-        sums = scipy.fft.irfft(total, grid.fft_size, axis=0)[: 2 * grid.max_delay].astype(np.float64)
-        if self.mean.any() or processed.mean.any():
+        if grid.factor > 1:
+            total *= np.float32(grid.factor**2)
+        first = grid.factor * grid.margin - grid.max_delay
+        by_lag = scipy.fft.irfft(total, grid.factor * grid.fft_size, axis=0)
+        sums = by_lag[first : first + 2 * grid.max_delay].astype(np.float64)
+        if self.lanes.mean.any() or processed.mean.any():
             sums += self._mean_terms(processed)
-        doubt = _DOUBT * np.sqrt(self.energy * processed.energy)
-        return np.array([self._best_delay(sums[:, lane], doubt[lane], lane, processed) for lane in range(LANES)])
+        doubt = _DOUBT * np.sqrt(self.lanes.energy * processed.energy)
+        return sums, doubt + _DOUBT_OF_HALVING * np.sqrt(own.missing * others.missing)
 
     def _mean_terms(self, processed: Lanes) -> NDArray[np.float64]:
         """Return what the means add to the sums at each delay from -max_delay to max_delay - 1."""
         n, most = self.grid.n_samples, self.grid.max_delay
+        mean = self.lanes.mean
         head, tail = _edge_sums(processed, self.grid)
         # For delay d the sum runs over the reference without its last d samples and the processed without its first d;
         # for a negative one the other way round. All samples about their mean add up to zero.
         sum_x = -np.concatenate((self.head[:0:-1], self.tail[:-1]))
         sum_y = -np.concatenate((tail[:0:-1], head[:-1]))
         overlap = n - np.abs(np.arange(-most, most))
-        return self.mean * sum_y + processed.mean * sum_x + np.multiply.outer(overlap, self.mean * processed.mean)
-
-    def _best_delay(self, sums: NDArray[np.float64], doubt: float, lane: int, processed: Lanes) -> int:
-        candidates = np.flatnonzero(sums >= sums.max() - doubt)[::-1] - self.grid.max_delay
-        if len(candidates) == 1 or not sums.any():  # all zero: one of the two is silent
-            return int(candidates[0])
-        n = self.grid.n_samples
-        lane_x = self._lane(lane).astype(np.float64)
-        lane_y = processed.values[lane : n * LANES : LANES].astype(np.float64)
-        exact = [lane_x[max(0, -d) : n - max(0, d)] @ lane_y[max(0, d) : n - max(0, -d)] for d in candidates]
-        return int(candidates[int(np.argmax(exact))])
-
-    def _lane(self, lane: int) -> NDArray[np.float32]:
-        n = self.grid.n_samples
-        if self.samples is not None:
-            return self.samples[lane : n * LANES : LANES]
-        blocks = [scipy.fft.irfft(spectrum[:, lane], self.grid.fft_size)[: self.grid.hop] for spectrum in self.spectra]
-        return np.concatenate(blocks)[:n] + self.mean[lane].astype(np.float32)
+        return mean * sum_y + processed.mean * sum_x + np.multiply.outer(overlap, mean * processed.mean)
 
 
 def _flat(spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
     return spectrum.reshape(-1).view(np.float32)
 
 
-def _spectra(lanes: Lanes, grid: Grid, before: int, after: int) -> Iterator[NDArray[np.complex64]]:
-    """Transform block after block, with so many samples before and after it; samples about their mean, zero outside."""
-    block = np.empty((grid.fft_size, LANES), dtype=np.float32)
-    flat = block.reshape(-1)
-    mean = np.tile(lanes.mean.astype(np.float32), LANES) if lanes.mean.any() else None
-    for start in grid.starts:
-        first, last = max(start - before, 0), min(start + grid.hop + after, grid.n_samples)
-        at, end = (first - start + before) * LANES, (last - start + before) * LANES
-        taken = lanes.values[first * LANES : last * LANES]
-        flat[:at] = 0.0
-        if mean is None:
-            flat[at:end] = taken
-        else:
-            _centre(taken, mean, flat[at:end])
-        flat[end:] = 0.0
-        yield scipy.fft.rfft(block, axis=0)
+def _reach(factor: int) -> int:
+    """Return how many samples before and after its place a thinned out sample depends on."""
+    return sum((2 * len(taps) - 1) << stage for stage, taps in enumerate(_STAGES[factor]))
 
 
 def _edge_sums(lanes: Lanes, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -142,6 +205,103 @@ def _edge_sums(lanes: Lanes, grid: Grid) -> tuple[NDArray[np.float64], NDArray[n
     np.cumsum(values[:most] - lanes.mean, axis=0, out=head[1:])
     np.cumsum(values[: -most - 1 : -1] - lanes.mean, axis=0, out=tail[1:])
     return head, tail
+
+
+def _fill(
+    values: NDArray[np.float32], n_samples: int, begin: int, mean: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """Write samples from ``begin`` on to ``out``, about their mean; zero before the first and after the last."""
+    first = min(max(begin, 0), n_samples)
+    last = min(max(begin + len(out) // LANES, first), n_samples)
+    at, end = (first - begin) * LANES, (last - begin) * LANES
+    out[:at] = 0.0
+    _centre(values[first * LANES : last * LANES], mean, out[at:end])
+    out[end:] = 0.0
+
+
+def _halve(
+    values: NDArray[np.float32], taps: NDArray[np.float32], pair: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """Low-pass and keep every second sample; ``taps`` as ``_flattest_halfband`` returns them, ``pair`` is for work."""
+    even, odd = pair[:, : len(values) // 2]
+    _split(values.view(np.complex128), even.view(np.complex128), odd.view(np.complex128))
+    # The first output lies on the odd sample that the filter reaches back from, hence on an odd one.
+    _symmetric_sum(odd[(len(taps) - 1) * LANES :], even, taps, out)
+
+
+@compiled()
+def _split(rows, even, odd):  # type: ignore[no-untyped-def]
+    """Deal samples out to two arrays; a sample of all lanes is two complex128 here, which is the quickest to move."""
+    for m in range(len(even) // 2):
+        even[2 * m] = rows[4 * m]
+        even[2 * m + 1] = rows[4 * m + 1]
+        odd[2 * m] = rows[4 * m + 2]
+        odd[2 * m + 1] = rows[4 * m + 3]
+
+
+@compiled()
+def _symmetric_sum(middle, sides, taps, out):  # type: ignore[no-untyped-def]
+    """Write half the middle samples plus the sums of samples beside them, five pairs at a time."""
+    n, n_taps = len(out), len(taps)
+    half = np.float32(0.5)
+    for t in range(0, n_taps, 5):
+        w0, w1, w2, w3, w4 = taps[t], taps[t + 1], taps[t + 2], taps[t + 3], taps[t + 4]
+        last = (n_taps - 1 - t) * LANES
+        after, before = sides[(n_taps + t) * LANES :], sides[last - 4 * LANES :]
+        a0, a1, a2 = after[:n], after[LANES : n + LANES], after[2 * LANES : n + 2 * LANES]
+        a3, a4 = after[3 * LANES : n + 3 * LANES], after[4 * LANES : n + 4 * LANES]
+        b4, b3, b2 = before[:n], before[LANES : n + LANES], before[2 * LANES : n + 2 * LANES]
+        b1, b0 = before[3 * LANES : n + 3 * LANES], before[4 * LANES : n + 4 * LANES]
+        if t == 0:
+            for j in range(n):
+                near = half * middle[j] + w0 * (a0[j] + b0[j]) + w1 * (a1[j] + b1[j])
+                out[j] = near + w2 * (a2[j] + b2[j]) + w3 * (a3[j] + b3[j]) + w4 * (a4[j] + b4[j])
+        else:
+            for j in range(n):
+                near = w0 * (a0[j] + b0[j]) + w1 * (a1[j] + b1[j])
+                out[j] += near + w2 * (a2[j] + b2[j]) + w3 * (a3[j] + b3[j]) + w4 * (a4[j] + b4[j])
+
+
+@compiled()
+def _add_energy(values, energy):  # type: ignore[no-untyped-def]
+    """Add each lane's sum of squares to ``energy``."""
+    sums = np.zeros(LANES * LANES)
+    for start in range(0, len(values), len(sums)):
+        x = values[start : start + len(sums)]
+        for j in range(len(x)):
+            sums[j] += np.float64(x[j]) * np.float64(x[j])
+    for j in range(len(sums)):
+        energy[j % LANES] += sums[j]
+
+
+@compiled(reorder_sums=True)
+def _product(first, second):  # type: ignore[no-untyped-def]
+    """Return the sum of products with every ``LANES``-th value of ``second``."""
+    total = 0.0
+    for i in range(len(first)):
+        total += first[i] * np.float64(second[i * LANES])
+    return total
+
+
+@compiled()
+def _products_at(reference, processed, n_samples, lanes, lags, sums):  # type: ignore[no-untyped-def]
+    """Add sum(reference[t] * processed[t + lag]) of a lane to ``sums``, for each pair of ``lanes`` and ``lags``.
+
+    All pairs go through the samples together, a stretch at a time, so that memory is read once.
+    """
+    stretch = np.empty(_STRETCH)
+    for start in range(0, n_samples, _STRETCH):
+        stop = min(start + _STRETCH, n_samples)
+        for i in range(len(lags)):
+            lane, lag = lanes[i], lags[i]
+            if i == 0 or lane != lanes[i - 1]:
+                taken = reference[start * LANES + lane : stop * LANES]
+                for j in range(stop - start):
+                    stretch[j] = taken[j * LANES]
+            first, last = max(start, -lag), min(stop, n_samples - lag)
+            if last > first:
+                other = processed[(first + lag) * LANES + lane : (last + lag) * LANES]
+                sums[i] += _product(stretch[first - start : last - start], other)
 
 
 @compiled()

@@ -7,6 +7,7 @@ with the constants of pyclarity 0.9.0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import scipy.signal
@@ -81,10 +82,22 @@ _CONTROL_BANDWIDTH = Cochlea.with_loss(np.full(len(AUDIOGRAM_FREQUENCIES_HZ), _C
 
 def middle_ear(sound: NDArray[np.floating]) -> NDArray[np.float64]:
     """Filter as the middle ear does: first-order low-pass at 5 kHz, second-order high-pass at 350 Hz."""
+    return scipy.signal.lfilter(*_middle_ear_filter(), sound.astype(np.float64))
+
+
+@cache
+def _middle_ear_filter() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     nyquist = MODEL_RATE / 2
     low_b, low_a = scipy.signal.butter(1, 5000 / nyquist)
     high_b, high_a = scipy.signal.butter(2, 350 / nyquist, "high")
-    return scipy.signal.lfilter(np.convolve(low_b, high_b), np.convolve(low_a, high_a), sound.astype(np.float64))
+    return np.convolve(low_b, high_b), np.convolve(low_a, high_a)
+
+
+@cache
+def _gain_smoothing() -> tuple[float, float]:
+    """Return what the smoothed gain takes of the present and last gain, and of itself."""
+    b, a = scipy.signal.butter(1, _GAIN_SMOOTHING_HZ / (MODEL_RATE / 2))
+    return float(b[0]), float(-a[1])
 
 
 def _decay(bandwidth: NDArray[np.float64], erb_hz: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -150,8 +163,7 @@ def control_path(
         slope=-0.5 * softening,
         offset=-cochlea.attenuation_ohc_db[channels] * np.log2(10.0) / 20.0,
     )
-    b, a = scipy.signal.butter(1, _GAIN_SMOOTHING_HZ / (MODEL_RATE / 2))
-    filters.control_gains(sound, n_samples, float(b[0]), float(-a[1]), work, gains)
+    filters.control_gains(sound, n_samples, *_gain_smoothing(), work, gains)
     rms = np.sqrt(filters.power_sum(work) * peak_gain / n_samples)
     bandwidth = _widened(cochlea.bandwidth[channels], _CONTROL_BANDWIDTH[channels], rms, level1_db_spl)
     return Control(gains, rms, bandwidth)
@@ -166,12 +178,12 @@ def signal_path(
     envelope, motion = out
     filters.compressed_motion(sound, n_samples, work, control.gains, envelope, motion)
     rms = np.sqrt(filters.power_sum(work) * peak_gain / n_samples)
-    total, energy = filters.envelope_sums(work)
+    total, energy, swing = filters.vibration_sums(work)
     # In single precision, because that is what is taken away from the samples.
     mean = (total / n_samples).astype(np.float32).astype(np.float64)
     return Vibration(
-        envelope=Lanes(envelope, mean, np.maximum(energy - n_samples * mean**2, 0.0)),
-        motion=Lanes(motion, np.zeros(LANES), 0.5 * energy),
+        envelope=Lanes(envelope, n_samples, mean, np.maximum(energy - n_samples * mean**2, 0.0)),
+        motion=Lanes(motion, n_samples, np.zeros(LANES), swing),
         rms=rms,
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadenza_remix.metrics.auditory import covariance, hair_cells
-from cadenza_remix.metrics.auditory.alignment import AlignmentTarget, Grid
+from cadenza_remix.metrics.auditory.alignment import AlignmentTarget
 from cadenza_remix.metrics.auditory.cochlea import (
     N_CHANNELS,
     N_GROUPS,
@@ -24,8 +24,11 @@ from cadenza_remix.metrics.auditory.cochlea import (
 )
 from cadenza_remix.metrics.auditory.filters import LANES
 from cadenza_remix.metrics.auditory.noise import NormalStream
+from cadenza_remix.metrics.auditory.scratch import Scratch
 
 _NOISE_DB_RE_THRESHOLD = -10.0
+# How far envelope and motion of each group are thinned out to be aligned: high channels vary faster than low ones.
+_THINNING = ((4, 4), (4, 4), (4, 2), (2, 1))
 _IN_PLACE = np.zeros(LANES, dtype=np.int64)
 
 
@@ -35,14 +38,17 @@ class _Side:
     The rows of a group of channels hold its compression gains until they take its motion.
     """
 
-    def __init__(self, sound: NDArray[np.float64], cochlea: Cochlea, level1_db_spl: float) -> None:
+    def __init__(
+        self, sound: NDArray[np.float64], cochlea: Cochlea, level1_db_spl: float, scratch: Scratch | None
+    ) -> None:
         self.n_samples = len(sound)
         self.level1_db_spl = level1_db_spl
+        self._scratch = scratch
         self._sound = np.zeros(padded_length(len(sound)))
         self._sound[: len(sound)] = sound
         self._cochlea = cochlea
         # One large array rather than several: the system then gives it in large pages, which it does much faster.
-        self._storage = np.empty((N_GROUPS, LANES * len(self._sound)), dtype=np.float32)
+        self._storage = self._empty(N_GROUPS)
         self.rows = [group[: LANES * self.n_samples].reshape(LANES, -1) for group in self._storage]
         self._controls: list[Control] = []
         self._signal_rms: list[NDArray[np.float64]] = []
@@ -50,7 +56,13 @@ class _Side:
 
     def buffers(self) -> NDArray[np.float32]:
         """Return room for the envelope and the motion of one group."""
-        return np.empty((2, LANES * len(self._sound)), dtype=np.float32)
+        return self._empty(2)
+
+    def _empty(self, n_arrays: int) -> NDArray[np.float32]:
+        size = LANES * len(self._sound)
+        if self._scratch is None:
+            return np.empty((n_arrays, size), dtype=np.float32)
+        return self._scratch.empty(n_arrays * size).reshape(n_arrays, size)
 
     def run_control(self, group: int) -> Control:
         gains = self._storage[group]
@@ -103,6 +115,8 @@ class HeardReference:
     cochlea : Cochlea
     level1_db_spl : float
         What an RMS of 1 stands for.
+    scratch : Scratch or None
+        Where large arrays come from; None for a reference that is kept.
 
     Notes
     -----
@@ -110,11 +124,12 @@ class HeardReference:
     both happen at once and the reference can meet any number of processed signals.
     """
 
-    def __init__(self, sound: NDArray[np.float64], cochlea: Cochlea, level1_db_spl: float) -> None:
+    def __init__(
+        self, sound: NDArray[np.float64], cochlea: Cochlea, level1_db_spl: float, scratch: Scratch | None
+    ) -> None:
         self.level1_db_spl = level1_db_spl
         self.n_samples = len(sound)
-        self.grid = Grid.for_length(len(sound))
-        self._side = _Side(sound, cochlea, level1_db_spl)
+        self._side = _Side(sound, cochlea, level1_db_spl, scratch)
         bandwidths = [self._side.run_control(group).bandwidth for group in range(N_GROUPS)]
         self.shift = group_delays(np.concatenate(bandwidths))
         self._kept: list[list[AlignmentTarget]] = []
@@ -123,15 +138,18 @@ class HeardReference:
         """Give for each group of channels what envelope and motion are aligned to, in this order."""
         return self._kept or self._walk()
 
-    def _walk(self) -> Iterator[Iterator[AlignmentTarget]]:
+    def _walk(self, *, fresh: bool = False) -> Iterator[Iterator[AlignmentTarget]]:
+        """Go through the groups; ``fresh``: what they give remains valid."""
         buffers = self._side.buffers()
-        for group in range(N_GROUPS):
+        for group, factors in enumerate(_THINNING):
+            buffers = self._side.buffers() if fresh else buffers
             vibration = self._side.vibrate(group, buffers)
-            yield (AlignmentTarget.of(lanes, self.grid) for lanes in (vibration.envelope, vibration.motion))
+            both = zip((vibration.envelope, vibration.motion), factors, strict=True)
+            yield (AlignmentTarget.of(lanes, factor) for lanes, factor in both)
             self._side.adapt(group, vibration, (_IN_PLACE, _IN_PLACE), self.shift)
 
     def keep(self, noise: NormalStream) -> None:
-        self._kept = [[target.without_samples() for target in targets] for targets in self._walk()]
+        self._kept = [[target.keep() for target in targets] for targets in self._walk(fresh=True)]
         self.add_noise(noise)
 
     def add_noise(self, noise: NormalStream) -> None:
@@ -163,7 +181,7 @@ class HeardProcessed:
 
 
 def hear_processed(
-    sound: NDArray[np.float64], cochlea: Cochlea, reference: HeardReference, noise: NormalStream
+    sound: NDArray[np.float64], cochlea: Cochlea, reference: HeardReference, noise: NormalStream, scratch: Scratch
 ) -> HeardProcessed:
     """Run a processed signal through the model, aligned to the reference in every channel.
 
@@ -173,8 +191,10 @@ def hear_processed(
         At 24 kHz, after the middle ear, as long as the reference.
     noise : NormalStream
         Gives 32 rows of ``n_samples``; before them as many for the reference, unless it has been kept.
+    scratch : Scratch
+        Where large arrays come from.
     """
-    side = _Side(sound, cochlea, reference.level1_db_spl)
+    side = _Side(sound, cochlea, reference.level1_db_spl, scratch)
     buffers = side.buffers()
     for group, targets in enumerate(reference.groups()):
         side.run_control(group)

@@ -33,9 +33,10 @@ _TILE_SAMPLES = BLOCK * LANES
 
 @dataclass(frozen=True, eq=False)
 class Lanes:
-    """A group of channels: flat ``(n * LANES,)`` values, the mean and the energy about it of each lane."""
+    """A group of channels: flat values (``n_samples * LANES`` and padding), each lane's mean and energy about it."""
 
     values: NDArray[np.float32]
+    n_samples: int
     mean: NDArray[np.float64]
     energy: NDArray[np.float64]
 
@@ -43,8 +44,8 @@ class Lanes:
 # Offsets in the work array of the filter loops: one value per lane, then one value per sample and lane of a block.
 (_COS, _SIN, _R1, _R2, _R3, _R4, _I1, _I2, _I3, _I4) = range(0, 10 * LANES, LANES)
 (_DECAY, _COS_STEP, _SIN_STEP, _POWER_SUM, _GAIN_IN, _GAIN_OUT, _SUM, _ENERGY) = range(10 * LANES, 18 * LANES, LANES)
-(_SCALE, _HIGHEST, _SLOPE, _OFFSET) = range(18 * LANES, 22 * LANES, LANES)
-(_POWER, _MOTION, _GAIN, _WORK_SIZE) = range(22 * LANES, 22 * LANES + 4 * _TILE_SAMPLES, _TILE_SAMPLES)
+(_SCALE, _HIGHEST, _SLOPE, _OFFSET, _SWING) = range(18 * LANES, 23 * LANES, LANES)
+(_POWER, _MOTION, _GAIN, _WORK_SIZE) = range(23 * LANES, 23 * LANES + 4 * _TILE_SAMPLES, _TILE_SAMPLES)
 _KNEE = np.float32(1.0)
 
 
@@ -85,9 +86,12 @@ def power_sum(work: NDArray[np.float64]) -> NDArray[np.float64]:
     return work[_POWER_SUM : _POWER_SUM + LANES].copy()
 
 
-def envelope_sums(work: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return each lane's sum and sum of squares of the compressed envelope."""
-    return work[_SUM : _SUM + LANES].copy(), work[_ENERGY : _ENERGY + LANES].copy()
+def vibration_sums(
+    work: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return each lane's sum and sum of squares of the compressed envelope, and the sum of squares of the motion."""
+    total, energy, swing = (work[at : at + LANES].copy() for at in (_SUM, _ENERGY, _SWING))
+    return total, energy, swing
 
 
 @compiled()
@@ -181,17 +185,19 @@ def _envelope_block(n_rows, gains, work):  # type: ignore[no-untyped-def]
         work[_GAIN + j] = gains[j]
     for c in range(LANES):
         powers, total, energy = work[_POWER_SUM + c], work[_SUM + c], work[_ENERGY + c]
-        scale = work[_SCALE + c]
+        scale, swing = work[_SCALE + c], work[_SWING + c]
         for k in range(BLOCK):
             at = LANES * k + c
             power = work[_POWER + at]
             envelope = work[_GAIN + at] * math.sqrt(power * scale)
             work[_POWER + at] = envelope
-            work[_MOTION + at] *= work[_GAIN + at]
+            motion = work[_MOTION + at] * work[_GAIN + at]
+            work[_MOTION + at] = motion
             powers += power if k < n_rows else 0.0
             total += envelope if k < n_rows else 0.0
             energy += envelope * envelope if k < n_rows else 0.0
-        work[_POWER_SUM + c], work[_SUM + c], work[_ENERGY + c] = powers, total, energy
+            swing += motion * motion if k < n_rows else 0.0
+        work[_POWER_SUM + c], work[_SUM + c], work[_ENERGY + c], work[_SWING + c] = powers, total, energy, swing
 
 
 @compiled()

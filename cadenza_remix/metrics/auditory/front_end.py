@@ -15,6 +15,8 @@ _MODEL_KHZ = MODEL_RATE // 1000
 _MATCHED_BAND_KHZ = 21
 _EARLY_SAMPLES = 48
 _SILENCE = 0.001
+_DOUBT = 2e-6
+_MOST_CANDIDATES = 64
 
 
 def to_model_rate(samples: NDArray[np.floating], sample_rate: float) -> NDArray[np.floating]:
@@ -64,23 +66,38 @@ class BroadbandTarget:
     def __init__(self, reference: NDArray[np.floating]) -> None:
         self._n = len(reference)
         self._size = scipy.fft.next_fast_len(2 * self._n - 1, real=True)
-        self._conjugate = scipy.fft.rfft(reference - reference.mean(), self._size).conj()
+        self._centred = reference - reference.mean()
+        self._conjugate = scipy.fft.rfft(self._centred.astype(np.float32), self._size).conj()
 
     def delay(self, processed: NDArray[np.floating]) -> int:
         """Return by how many samples ``processed`` is to be taken early.
 
-        The lag of the largest |cross-covariance|, less 2 ms that leave room for dispersion.
+        The lag of the largest |cross-covariance|, less 2 ms that leave room for dispersion; of equal ones the larger
+        lag. Transforms are in single precision; where they leave a doubt between lags, sums are computed directly.
         """
-        spectrum = scipy.fft.rfft(processed - processed.mean(), self._size)
+        centred = processed - processed.mean()
+        spectrum = scipy.fft.rfft(centred.astype(np.float32), self._size)
         spectrum *= self._conjugate
-        by_lag = scipy.fft.irfft(spectrum, self._size, overwrite_x=True)
-        np.abs(by_lag, out=by_lag)
-        late, early = by_lag[: self._n], by_lag[self._size - self._n + 1 :]
-        # Of two lags that are equal the definition takes the larger, hence the search from behind.
-        latest = self._n - 1 - int(np.argmax(late[::-1]))
-        if early.size and early.max() > late[latest]:
-            return -1 - int(np.argmax(early[::-1])) - _EARLY_SAMPLES
-        return latest - _EARLY_SAMPLES
+        by_lag = np.abs(scipy.fft.irfft(spectrum, self._size, overwrite_x=True))
+        doubt = _DOUBT * np.sqrt(_sum_of_products(self._centred, self._centred) * _sum_of_products(centred, centred))
+        lags = np.flatnonzero(by_lag >= by_lag.max() - doubt)
+        if len(lags) > _MOST_CANDIDATES:
+            exact = scipy.fft.rfft(centred, self._size) * scipy.fft.rfft(self._centred, self._size).conj()
+            by_lag = np.abs(scipy.fft.irfft(exact, self._size, overwrite_x=True))
+            lags = np.flatnonzero(by_lag == by_lag.max())
+        lags = np.sort(np.where(lags < self._n, lags, lags - self._size))[::-1]
+        if 1 < len(lags) <= _MOST_CANDIDATES:
+            lags = lags[np.argmax([abs(self._covariance(centred, int(lag))) for lag in lags])]
+        return int(lags.flat[0]) - _EARLY_SAMPLES
+
+    def _covariance(self, centred: NDArray[np.floating], lag: int) -> float:
+        n = self._n
+        return _sum_of_products(self._centred[max(0, -lag) : n - max(0, lag)], centred[max(0, lag) : n - max(0, -lag)])
+
+
+def _sum_of_products(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """Return the inner product without BLAS, whose own threads would burn more time than they save."""
+    return float(np.einsum("i,i->", first, second, dtype=np.float64))
 
 
 def take_early(samples: NDArray[np.floating], delay: int, span: Span) -> NDArray[np.float64]:

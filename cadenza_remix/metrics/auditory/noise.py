@@ -122,18 +122,34 @@ def _points(words, x1, x2, radius):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _normals(x1, x2, radius, gain, scale, normals, place):  # type: ignore[no-untyped-def]
-    """Write two normals for every point inside the circle, and which point that was; return the number of points."""
+def _normals(x1, x2, radius, gain, pairs, inside):  # type: ignore[no-untyped-def]
+    """Write two normals for every point, and whether it lies inside the circle; outside they mean nothing."""
     for j in range(len(radius)):
         square = np.float32(radius[j])
-        scale[j] = gain * math.sqrt(_MINUS_TWO_LN2 * log2(square) / square)
+        scale = gain * np.float32(math.sqrt(_MINUS_TWO_LN2 * log2(square) / square))
+        pairs[2 * j] = scale * np.float32(x2[j])
+        pairs[2 * j + 1] = scale * np.float32(x1[j])
+        inside[j] = 1 if 0.0 < radius[j] < 1.0 else 0
+
+
+@compiled()
+def _select(pairs, inside, selected):  # type: ignore[no-untyped-def]
+    """Move the pairs (two float32 seen as one number) inside the circle together; return how many there are."""
     accepted = np.uint64(0)
-    for j in range(len(radius)):
-        normals[2 * accepted] = scale[j] * x2[j]
-        normals[2 * accepted + np.uint64(1)] = scale[j] * x1[j]
-        place[accepted] = j
-        accepted += np.uint64(1 if 0.0 < radius[j] < 1.0 else 0)
+    for j in range(len(inside)):
+        selected[accepted] = pairs[j]
+        accepted += np.uint64(inside[j])
     return np.int64(accepted)
+
+
+@compiled()
+def _place_of(inside, wanted):  # type: ignore[no-untyped-def]
+    """Return which point is the ``wanted``-th inside the circle."""
+    for j in range(len(inside)):
+        wanted -= inside[j]
+        if wanted == 0:
+            return j
+    return len(inside)
 
 
 @compiled()
@@ -147,9 +163,9 @@ def _add_normals(key, cursor, n_draws, gain, out, pair):  # type: ignore[no-unty
     """Draw; ``cursor`` (position, is one kept) moves; ``pair`` takes the last point where one number is kept."""
     words = np.empty(_N + 4, np.uint32)
     x1, x2 = np.empty(_N // 4 + 1), np.empty(_N // 4 + 1)
-    radius, scale = np.empty(_N // 4 + 1), np.empty(_N // 4 + 1)
-    normals = np.empty(_N // 2 + 4)
-    place = np.empty(_N // 4 + 2, np.int64)
+    radius, inside = np.empty(_N // 4 + 1), np.empty(_N // 4 + 1, np.int64)
+    pairs, selected = np.empty(_N // 4 + 1), np.empty(_N // 4 + 2)
+    normals = selected.view(np.float32)
     position, carried, drawn = cursor[0], 0, 0
     while drawn < n_draws:
         if position == _N:
@@ -159,10 +175,11 @@ def _add_normals(key, cursor, n_draws, gain, out, pair):  # type: ignore[no-unty
         n_points = n_words // 4
         _temper(key[position:], words[carried:])
         _points(words, x1[:n_points], x2, radius)
-        accepted = _normals(x1, x2, radius[:n_points], gain, scale, normals, place)
+        _normals(x1, x2, radius[:n_points], gain, pairs.view(np.float32), inside)
+        accepted = _select(pairs, inside[:n_points], selected)
         wanted = (n_draws - drawn + 1) // 2
         if accepted >= wanted:
-            last = place[wanted - 1]
+            last = _place_of(inside, wanted)
             position += 4 * (last + 1) - carried
             accepted = wanted
             if (n_draws - drawn) % 2:
