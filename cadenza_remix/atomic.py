@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +19,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it becomes ``path`` when the block ends well, and goes away otherwise.
 
     The temporary name keeps the suffix, so that writers which look at it still work. Folders are made as needed. What a
-    killed process left of the same file is removed: no two processes ever write one file here.
+    killed process left of the same file is removed; what a running one is writing stays, and the last one to finish
+    wins.
 
     Raises
     ------
@@ -26,11 +28,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         The folder cannot be made or written, or the disk is full.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part{target.suffix}")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part{target.suffix}")
     try:
         make_folder(target.parent)
-        for leftover in target.parent.glob(f".{glob.escape(target.name)}.????????.part{glob.escape(target.suffix)}"):
-            leftover.unlink(missing_ok=True)
+        for leftover in target.parent.glob(f".{glob.escape(target.name)}.*-????????.part{glob.escape(target.suffix)}"):
+            if not _is_running(leftover.name[len(target.name) + 2 :].split("-")[0]):
+                leftover.unlink(missing_ok=True)
         yield temporary
         temporary.replace(target)
     except OSError as error:
@@ -38,6 +41,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _is_running(process_id: str) -> bool:
+    """Tell whether a process of this machine is alive; a name that holds no process id stays untouched as well."""
+    try:
+        os.kill(int(process_id), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except (PermissionError, ValueError):
+        return True
+    return True
 
 
 @contextmanager

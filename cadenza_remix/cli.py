@@ -76,7 +76,7 @@ def demo(
     out.print(f"Scores: {out_folder}/<chain>/scores.csv, {out_folder}/summary.csv; files of the challenge: "
               f"{out_folder}/<chain>/enhanced_signals/", soft_wrap=True)  # fmt: skip
     out.print(f"Look: {out_folder}/audiograms.png, {out_folder}/scores.png", soft_wrap=True)
-    out.print(f"Listen: {out_folder}/mixture.wav, {out_folder}/<chain>/listen/*.wav", soft_wrap=True)
+    out.print(f"Listen: {out_folder}/mixture.wav, {out_folder}/<chain>/listen/", soft_wrap=True)
     _leave_on_failures(result.failures)
 
 
@@ -126,6 +126,7 @@ def score(
     workers: WorkersOption = None,
 ) -> None:
     """Score enhanced signals: HAAQI as the challenge computes it; SNR and SDR stand in the records."""
+    from cadenza_remix.atomic import check_writable
     from cadenza_remix.challenge.metadata import load_segments
     from cadenza_remix.challenge.scores import write_scores
     from cadenza_remix.hearing.audiogram import load_listeners
@@ -136,6 +137,7 @@ def score(
     cuts = load_segments(segments) if segments else None
     root = enhanced_root(folder)
     pairs = find_pairs(root, people)
+    check_writable(out_file.parent)
     if listener:
         for chosen in listener:
             if chosen not in {pair.listener for pair in pairs}:

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -25,11 +27,26 @@ def test_temporary_name_keeps_the_suffix_and_is_beside(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
-    mine, other = tmp_path / ".[a].txt.0123abcd.part.txt", tmp_path / ".b.txt.0123abcd.part.txt"
-    for path in (mine, other):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    dead = tmp_path / f".[a].txt.{gone.pid}-0123abcd.part.txt"
+    alive = tmp_path / f".[a].txt.{os.getppid()}-0123abcd.part.txt"
+    other = tmp_path / f".b.txt.{gone.pid}-0123abcd.part.txt"
+    for path in (dead, alive, other):
         path.write_text("half")
     write_text(tmp_path / "[a].txt", "whole")
-    assert sorted(os.listdir(tmp_path)) == [other.name, "[a].txt"]
+    assert sorted(os.listdir(tmp_path)) == sorted([alive.name, other.name, "[a].txt"])
+
+
+def test_two_processes_that_write_one_file_do_not_hinder_each_other(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from cadenza_remix.atomic import write_text\n"
+        "for i in range(300): write_text(Path(sys.argv[1]), sys.argv[2] * 1000)"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "a.txt", letter]) for letter in "xy"]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert (tmp_path / "a.txt").read_text() in ("x" * 1000, "y" * 1000)
+    assert os.listdir(tmp_path) == ["a.txt"]
 
 
 def test_files_that_belong_together_go_together(tmp_path):

@@ -159,7 +159,7 @@ def test_demo_leaves_what_the_readme_promises(tmp_path):
     for chain in ("baseline", "e016"):
         assert (tmp_path / "demo" / chain / "scores.csv").exists()
         assert len(list((tmp_path / "demo" / chain / "enhanced_signals").rglob("*.flac"))) == 18
-        assert len(list((tmp_path / "demo" / chain / "listen").glob("*.wav"))) == 2
+        assert len(list((tmp_path / "demo" / chain / "listen").rglob("*.wav"))) == 2
     for name in ("summary.csv", "audiograms.png", "scores.png", "mixture.wav"):
         assert (tmp_path / "demo" / name).stat().st_size > 0
     for words in (

@@ -23,6 +23,8 @@ from cadenza_remix.errors import InputError, OutputError
 
 STEM_MP4_STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".m4a", ".mp4", ".aac")
+STEM_LENGTH_TOLERANCE_S = 0.1
+"""By so much the stems of one song may differ in length (padding of coders); all are cut to the shortest."""
 _READABLE = "WAV, FLAC, MP3, OGG, M4A or MUSDB18 stem.mp4"
 
 
@@ -85,6 +87,10 @@ def load_stems(path: str | Path, *, sample_rate: int | None = MUSIC_SAMPLE_RATE)
     if len(rates) > 1:
         raise InputError("stems differ in sample rate", where=path, expected="one rate", found=sorted(rates))
     shortest = min(audio.n_samples for audio in stems.values())
+    for audio in stems.values():
+        if audio.n_samples - shortest > STEM_LENGTH_TOLERANCE_S * audio.sample_rate:
+            found = f"{audio.duration_s:.3f} s beside {shortest / audio.sample_rate:.3f} s"
+            raise InputError("stems differ in length", where=audio.name, expected="stems of one song", found=found)
     return {stem: Audio(audio.samples[:shortest], audio.sample_rate, audio.name) for stem, audio in stems.items()}
 
 

@@ -159,6 +159,8 @@ def load_listeners(source: str | Path, *, only: Iterable[str] | None = None) -> 
         ) from error
     except InputError as error:
         raise InputError(str(error), where=path) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError("is not JSON that can be read", where=path, expected="an object of listeners") from error
     if not isinstance(raw, dict) or not raw:
         raise InputError("holds no listeners", where=path, expected="an object, key = listener id", found=_kind(raw))
     listeners = {key: _listener_from(key, entry, path) for key, entry in raw.items()}
@@ -177,7 +179,7 @@ def _read_source(source: str | Path) -> tuple[Path, str]:
         resource = resources.files("cadenza_remix.resources").joinpath(BUILT_IN_LISTENERS[str(source)])
         return Path(str(source)), resource.read_text(encoding="utf-8")
     try:
-        return path, path.read_text(encoding="utf-8")
+        return path, path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         expected = "a JSON file, or one of " + ", ".join(BUILT_IN_LISTENERS)
         raise InputError("listener file is missing", where=path, expected=expected) from None
@@ -201,7 +203,7 @@ def _listener_from(key: str, entry: object, path: Path) -> Listener:
             )
     if entry["name"] != key:
         raise InputError("field name differs from the key", where=where, expected=repr(key), found=repr(entry["name"]))
-    if not key.strip() or "/" in key or "\\" in key or key in {".", ".."}:
+    if not key.strip() or "/" in key or "\\" in key or key.startswith("."):
         raise InputError("id cannot name a folder", where=where, expected="letters, digits, - and _", found=repr(key))
     frequencies = _numbers(entry["audiogram_cfs"], f"{where}: audiogram_cfs")
     ears = {}
@@ -219,6 +221,8 @@ def _numbers(values: object, where: str) -> NDArray[np.float64]:
         raise InputError("wrong kind", where=where, expected="a list of numbers", found=_kind(values))
     numbers = []
     for index, value in enumerate(values):
+        if isinstance(value, int) and abs(value) > 1e9:
+            value = math.inf  # also what no float can hold
         real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
         if not real or not math.isfinite(float(value)):
             raise InputError(

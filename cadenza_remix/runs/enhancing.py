@@ -11,12 +11,13 @@ import numpy as np
 
 from cadenza_remix.atomic import all_or_none, check_writable, make_folder, write_text
 from cadenza_remix.audio.io import write_flac16, write_wav
-from cadenza_remix.audio.signal import EARS, STEMS, Audio
+from cadenza_remix.audio.signal import EARS, MUSIC_SAMPLE_RATE, STEMS, Audio
 from cadenza_remix.challenge.metadata import SongSegments
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER, channel_name, pair_paths, remix_path, scale_path, stem_path
 from cadenza_remix.challenge.pairs import Pair, make_pairs
 from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.audiogram import Listener
+from cadenza_remix.hearing.band_pass import band_pass
 from cadenza_remix.remix import Chain, Enhanced, at_listening_level, enhance_stems, soft_clip
 from cadenza_remix.runs.demixing import Demixer
 from cadenza_remix.runs.pool import Failure, run_units
@@ -75,7 +76,7 @@ def enhance_songs(
     segments : mapping of str to SongSegments, optional
         Test mode: stems are cut to a song's objective segment, the remix to its subjective one.
     wav : bool
-        Also write ``listen/<listener>_<song>_remix.wav``: the remix at the level of `at_listening_level`.
+        Also write ``listen/<listener>/<listener>_<song>_remix.wav``: the remix at the level of `at_listening_level`.
 
     Returns
     -------
@@ -92,6 +93,8 @@ def enhance_songs(
     pairs = list(pairs) if pairs is not None else make_pairs(by_name, listeners)
     _check_pairs(pairs, by_name, listeners, segments)
     demixer = Demixer(load_separator(separator), stems_folder or out / "stems")
+    if chain.band_pass is not None:  # says what is wrong with it before anything is demixed
+        band_pass(np.zeros(1), sample_rate=MUSIC_SAMPLE_RATE, settings=chain.band_pass)
     check_writable(out)
     pending: dict[str, list[_PairUnit]] = {}
     failures: list[Failure] = []
@@ -173,7 +176,7 @@ class _PairUnit:
 
     @property
     def wav_path(self) -> Path:
-        return self.out / LISTEN_FOLDER / f"{self.pair.listener}_{self.pair.song}_remix.wav"
+        return self.out / LISTEN_FOLDER / self.pair.listener / f"{self.pair.listener}_{self.pair.song}_remix.wav"
 
 
 def _make_pair(unit: _PairUnit, stems: Mapping[str, Audio], progress: Progress) -> tuple[int, int]:
@@ -181,9 +184,11 @@ def _make_pair(unit: _PairUnit, stems: Mapping[str, Audio], progress: Progress) 
     enhanced = enhance_stems(stems, unit.listener, unit.chain)
     if unit.segments is not None:
         enhanced = _cut(enhanced, unit.segments)
-    unit.record_path.unlink(missing_ok=True)
     root = unit.out / ENHANCED_FOLDER
     song, listener = unit.pair
+    # Files of other settings go first: a run that is killed here must not leave a mixture of the two.
+    for path in (unit.record_path, *pair_paths(root, listener, song), unit.wav_path):
+        path.unlink(missing_ok=True)
     remix = enhanced.remix
     scales = {}
     made = [*pair_paths(root, listener, song), *([unit.wav_path] if unit.wav else [])]

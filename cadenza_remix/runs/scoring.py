@@ -70,8 +70,7 @@ def find_pairs(root: Path, listeners: Mapping[str, Listener]) -> list[Pair]:
     InputError
         There are none, or a folder names a listener who is not in ``listeners``.
     """
-    found = [(listener.name, song.name) for listener in sorted(root.iterdir()) if listener.is_dir()
-             for song in sorted(listener.iterdir()) if song.is_dir()]  # fmt: skip
+    found = [(listener.name, song.name) for listener in _folders(root) for song in _folders(listener)]
     if not found:
         raise InputError("holds no enhanced signals", where=root, expected="<listener>/<song>/<listener>_<song>_*.flac")
     for listener, _ in found:
@@ -81,6 +80,10 @@ def find_pairs(root: Path, listeners: Mapping[str, Listener]) -> list[Pair]:
     return sorted(
         (Pair(song, listener) for listener, song in found), key=lambda pair: (pair.song, order[pair.listener])
     )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
 
 
 def score_pairs(
