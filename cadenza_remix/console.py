@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 STAGE_TITLES = {
     "demix": "Demixing songs",
     "enhance": "Enhancing for listeners",
+    "validate": "Checking the entry",
     "score": "Scoring (HAAQI, SNR, SDR)",
 }
 
@@ -35,12 +36,15 @@ class BarProgress:
             TextColumn("{task.description:<26}"),
             BarColumn(bar_width=32),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=err,
         )
         self._tasks: dict[str, TaskID] = {}
         self._totals: dict[str, float] = {}
+        self._done: dict[str, float] = {}
+        self._began_s: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> BarProgress:
@@ -57,13 +61,16 @@ class BarProgress:
             if stage in self._tasks:
                 self._bars.update(self._tasks[stage], total=self._totals[stage])
             elif total:
-                self._tasks[stage] = self._bars.add_task(STAGE_TITLES[stage], total=total)
+                self._done[stage], self._began_s[stage] = 0.0, time.monotonic()
+                self._tasks[stage] = self._bars.add_task(STAGE_TITLES[stage], total=total, rate="")
 
     def advance(self, stage: str, amount: float = 1.0) -> None:
         """Move a stage on."""
         with self._lock:
             if stage in self._tasks:
-                self._bars.advance(self._tasks[stage], amount)
+                self._done[stage] += amount
+                rate = _rate(self._done[stage], time.monotonic() - self._began_s[stage])
+                self._bars.update(self._tasks[stage], advance=amount, rate=rate)
 
     def say(self, message: str) -> None:
         """Print a line above the bars."""
@@ -95,12 +102,25 @@ class LineProgress:
             if not finished and now - told < self._every_s:
                 return
             state[3] = now
-        left = "" if finished else f", {(now - began) * (total - done) / done:.0f} s left"
-        self.say(f"{STAGE_TITLES[stage]}: {done:.4g} of {total:g}{left}")
+        left = "" if finished else f", {_duration((now - began) * (total - done) / done)} left"
+        self.say(f"{STAGE_TITLES[stage]}: {done:.4g} of {total:g}, {_rate(done, now - began)}{left}")
 
     def say(self, message: str) -> None:
         """Print a line."""
         err.print(message, markup=False, soft_wrap=True)
+
+
+def _rate(done: float, seconds: float) -> str:
+    """Say how fast work goes on, by the minute."""
+    return f"{60 * done / max(seconds, 1e-3):.3g}/min"
+
+
+def _duration(seconds: float) -> str:
+    """Say how long something takes: ``40 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 @contextmanager

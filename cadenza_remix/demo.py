@@ -99,7 +99,11 @@ def run_demo(out: Path, *, separator: str, progress: Progress | None = None) -> 
         folder = out / name / "records" / "score"
         keep(name, score([song], references=references, listeners=listeners, records=folder, progress=progress))
     for name in PRESETS:
-        keep(name, score_pairs(out / name, references=references, listeners=listeners, progress=progress))
+        folder = out / name / "records" / "score"
+        keep(
+            name,
+            score_pairs(out / name, references=references, listeners=listeners, records=folder, progress=progress),
+        )
     frame = summary_frame(records)
     write_summary_csv(frame, out / "summary.csv")
     plot_audiograms(list(listeners.values()), nalr_gains_db, out / "audiograms.png")

@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from cadenza_remix.hearing.audiogram import load_listeners
@@ -32,7 +33,7 @@ def test_listener_and_chain_files_of_the_readme_are_read(tmp_path):
 def test_python_of_the_readme_runs(song, monkeypatch, tmp_path):
     from cadenza_remix.audio.io import load_audio, write_wav
 
-    (code,) = blocks("python")
+    code, _ = blocks("python")
     write_wav(tmp_path / "song.wav", load_audio(song.path).excerpt(1.0, 2.0))
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
@@ -40,6 +41,16 @@ def test_python_of_the_readme_runs(song, monkeypatch, tmp_path):
     result = names["result"]
     assert result.remix.samples.shape == (32000, 2)
     assert result.stems["left_vocals"].samples.shape == (24000, 1)
+
+
+def test_metrics_of_the_readme_run_on_arrays():
+    _, code = blocks("python")
+    rng = np.random.RandomState(1)
+    reference = rng.standard_normal(24000) * 0.05
+    names: dict[str, object] = {"reference": reference, "processed": reference + 0.005 * rng.standard_normal(24000)}
+    exec(compile(code, "README.md", "exec"), names)
+    assert 0 < names["result"].score < 1
+    assert len(names["scores"]) == 2
 
 
 def test_commands_of_the_readme_exist():

@@ -55,6 +55,18 @@ def load_audio(path: str | Path, *, sample_rate: int | None = MUSIC_SAMPLE_RATE)
     return audio if sample_rate is None else resample(audio, sample_rate)
 
 
+def audio_duration_s(path: str | Path) -> float:
+    """Return how long a file says that it is, in seconds, without decoding it."""
+    path = Path(path)
+    _check_file(path)
+    if _is_av(path):
+        return _av_duration_s(path)
+    try:
+        return float(soundfile.info(path).duration)
+    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+        raise InputError("cannot be read as audio", where=path, expected=_READABLE, found=_reason(error)) from error
+
+
 def load_stems(path: str | Path, *, sample_rate: int | None = MUSIC_SAMPLE_RATE) -> dict[str, Audio]:
     """Read the four stems of one song.
 
@@ -213,6 +225,16 @@ def _read_av(path: Path, stream_index: int) -> tuple[NDArray[np.float32], int]:
     if not blocks:
         raise InputError("holds no audio", where=path, expected="at least one sample")
     return np.concatenate(blocks, axis=0), rate
+
+
+def _av_duration_s(path: Path) -> float:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return float((container.duration or 0) / av.time_base)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError("cannot be read as audio", where=path, expected=_READABLE, found=_reason(error)) from error
 
 
 def _as_float(frame: Any, n_channels: int) -> NDArray[np.float32]:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cadenza_remix.audio.resample import resample, resample_samples
 from cadenza_remix.audio.signal import EARS, STEM_SAMPLE_RATE, STEMS, Audio
 from cadenza_remix.challenge.naming import channel_name
 from cadenza_remix.challenge.pairs import SCORING_CHANNELS
+from cadenza_remix.challenge.scorers import EarScorer
 from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.aid import aid_ear
 from cadenza_remix.hearing.audiogram import Listener
@@ -30,17 +32,46 @@ class PairMetrics:
     sdr_db: Mapping[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class PairReferences:
+    """What all listeners of a song share, each by channel (``left_vocals``, ...).
+
+    ``clean``: the clean stem of that ear at ``sample_rate``, (n_samples,); ``at_stem_rate``: the same at 24 kHz;
+    ``level1_db_spl``: the dB SPL of a signal whose RMS is 1 that puts the clean stem at 65 dB SPL.
+    """
+
+    sample_rate: int
+    clean: Mapping[str, NDArray[np.float32]]
+    at_stem_rate: Mapping[str, NDArray[np.float32]]
+    level1_db_spl: Mapping[str, float]
+
+    @classmethod
+    def from_stems(cls, stems: Mapping[str, Audio]) -> PairReferences:
+        """Take the clean stems vocals, drums, bass and other of one song, stereo or mono, at one rate."""
+        sample_rate = stems[STEMS[0]].sample_rate
+        clean = {
+            channel_name(ear, stem): np.ascontiguousarray(stems[stem].stereo().samples[:, EARS.index(ear)])
+            for ear, stem in SCORING_CHANNELS
+        }
+        return cls(
+            sample_rate,
+            clean,
+            {name: resample_samples(samples, sample_rate, STEM_SAMPLE_RATE) for name, samples in clean.items()},
+            {name: db_spl_of_full_scale(rms(samples)) for name, samples in clean.items()},
+        )
+
+
 def score_pair(
-    references: Mapping[str, Audio],
+    references: PairReferences | Mapping[str, Audio],
     processed: Mapping[str, Audio],
     listener: Listener,
     *,
-    rng: np.random.RandomState,
+    haaqi_of: EarScorer,
 ) -> PairMetrics:
     """Score the eight processed stems of one song for one listener.
 
     HAAQI: reference = clean stem of the same ear at 24 kHz, NAL-R added inside the metric (``equalisation=1``), 65 dB
-    SPL for the RMS of the clean stem at its own rate; in the challenge's order, all from one random generator.
+    SPL for the RMS of the clean stem at its own rate; in the challenge's order.
 
     SNR and SDR: reference = clean stem with this listener's NAL-R, which is what a perfect separation followed by the
     prescription would have given. So the gain that was prescribed does not count as an error, and a perfect copy scores
@@ -48,46 +79,36 @@ def score_pair(
 
     Parameters
     ----------
-    references : mapping of str to Audio
-        vocals, drums, bass, other: the clean stems, stereo.
+    references : PairReferences, or mapping of str to Audio
+        The latter: vocals, drums, bass, other, the clean stems, stereo.
     processed : mapping of str to Audio
         ``<ear>_<stem>``: mono, 24 kHz, at its true level (scale file applied).
     listener : Listener
-    rng : numpy.random.RandomState
-        Drawn from as the challenge's evaluator draws from NumPy's generator; `song_rng` makes the official one.
+    haaqi_of : callable
+        Scores one ear; a fresh one of `ear_scorer` for every pair, so that the noise is the challenge's.
 
     Raises
     ------
     InputError
         A stem is missing, is not mono at 24 kHz, or differs in length from its reference by more than 50 ms.
     """
-    from cadenza_remix.metrics import compute_haaqi, sdr_db, snr_db
+    from cadenza_remix.metrics import sdr_db, snr_db
 
+    shared = references if isinstance(references, PairReferences) else PairReferences.from_stems(references)
     haaqi: dict[str, float] = {}
     snr: dict[str, float] = {}
     sdr: dict[str, float] = {}
     for ear, stem in SCORING_CHANNELS:
         channel = channel_name(ear, stem)
         audiogram = listener.ear(ear)
-        clean = references[stem].stereo().samples[:, EARS.index(ear)]
-        sample_rate = references[stem].sample_rate
-        reference = resample_samples(clean, sample_rate, STEM_SAMPLE_RATE)
+        reference = shared.at_stem_rate[channel]
         estimate = _mono_24k(processed, channel)
         _check_lengths(reference.size, estimate.size, processed[channel].name)
-        haaqi[channel] = float(
-            compute_haaqi(
-                estimate,
-                reference,
-                STEM_SAMPLE_RATE,
-                STEM_SAMPLE_RATE,
-                audiogram,
-                1,
-                db_spl_of_full_scale(rms(clean)),
-                rng=rng,
-            )
+        haaqi[channel] = haaqi_of(estimate, reference, audiogram, shared.level1_db_spl[channel])
+        prescribed = aid_ear(
+            shared.clean[channel], audiogram, sample_rate=shared.sample_rate, nalr=NalrSettings(), compressor=None
         )
-        prescribed = aid_ear(clean, audiogram, sample_rate=sample_rate, nalr=NalrSettings(), compressor=None)
-        target = resample_samples(prescribed, sample_rate, STEM_SAMPLE_RATE)
+        target = resample_samples(prescribed, shared.sample_rate, STEM_SAMPLE_RATE)
         n_samples = min(target.size, estimate.size)
         snr[channel] = snr_db(target[:n_samples], estimate[:n_samples])
         sdr[channel] = sdr_db(target[:n_samples], estimate[:n_samples])

@@ -80,16 +80,6 @@ class Audiogram:
         wanted = np.log(np.asarray(frequencies_hz, dtype=np.float64))
         return np.interp(wanted, np.log(self.frequencies_hz), self.levels_db_hl)
 
-    @property
-    def severity(self) -> str:
-        """Severity as the Clarity and Cadenza challenges name it, from the mean level from 2 to 8 kHz."""
-        in_band = (self.frequencies_hz >= 2000) & (self.frequencies_hz <= 8000)
-        mean_db_hl = float(np.mean(self.levels_db_hl[in_band])) if in_band.any() else 0.0
-        for limit_db_hl, word in ((56.0, "severe"), (35.0, "moderate"), (15.0, "mild")):
-            if mean_db_hl > limit_db_hl:
-                return word
-        return "none"
-
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Audiogram)

@@ -1,4 +1,4 @@
-"""Scores: HAAQI per ear, SNR, SDR, SI-SDR and BSS Eval per stem.
+"""Scores: HAAQI per ear, SNR, SDR, SI-SDR, BSS Eval and the cancellation residual per stem.
 
 Names are loaded when they are asked for: HAAQI brings Numba, which takes a moment that other users need not wait.
 """
@@ -9,6 +9,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cadenza_remix.metrics.bss_v4 import (
+        BssEvalResult as BssEvalResult,
+    )
+    from cadenza_remix.metrics.bss_v4 import (
+        bss_eval as bss_eval,
+    )
+    from cadenza_remix.metrics.bss_v4 import (
+        median_over_tracks as median_over_tracks,
+    )
+    from cadenza_remix.metrics.cancellation import (
+        CancellationResult as CancellationResult,
+    )
+    from cadenza_remix.metrics.cancellation import (
+        cancellation_residual as cancellation_residual,
+    )
+    from cadenza_remix.metrics.cancellation import (
+        cancellation_residual_db as cancellation_residual_db,
+    )
     from cadenza_remix.metrics.haaqi_index import (
         HaaqiFeatures as HaaqiFeatures,
     )
@@ -23,9 +41,6 @@ if TYPE_CHECKING:
     )
     from cadenza_remix.metrics.haaqi_index import (
         haaqi as haaqi,
-    )
-    from cadenza_remix.metrics.separation import (
-        bss_eval as bss_eval,
     )
     from cadenza_remix.metrics.separation import (
         sdr_db as sdr_db,
@@ -46,7 +61,12 @@ _MODULE_OF = {
     "snr_db": "separation",
     "sdr_db": "separation",
     "si_sdr_db": "separation",
-    "bss_eval": "separation",
+    "bss_eval": "bss_v4",
+    "BssEvalResult": "bss_v4",
+    "median_over_tracks": "bss_v4",
+    "cancellation_residual": "cancellation",
+    "cancellation_residual_db": "cancellation",
+    "CancellationResult": "cancellation",
 }
 
 

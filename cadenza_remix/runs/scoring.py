@@ -1,40 +1,47 @@
-"""Score enhanced folders against clean stems: one record per song and listener, and the challenge's table from them."""
+"""Score enhanced signals against clean stems: one record per song and listener, from which all tables are made.
+
+Every pair is a unit of its own with its own noise, so that its scores depend neither on the number of workers nor on
+the order. Few pairs are scored by threads of this process, many by processes, each of which loads the clean stems of a
+song once for all of its listeners.
+"""
 
 from __future__ import annotations
 
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
 
 from cadenza_remix.atomic import check_writable
-from cadenza_remix.audio.io import load_audio, load_stems, read_scaled_flac
-from cadenza_remix.audio.signal import EARS, STEMS, Audio
-from cadenza_remix.challenge.metadata import Segment, SongSegments
-from cadenza_remix.challenge.naming import (
-    ENHANCED_FOLDER,
-    SUBMISSION_FOLDER,
-    channel_name,
-    scale_path,
-    stem_path,
-    stem_paths,
-)
+from cadenza_remix.audio.io import audio_duration_s, load_stems
+from cadenza_remix.audio.signal import EARS
+from cadenza_remix.challenge.metadata import Segment, SongEntry, SongSegments
 from cadenza_remix.challenge.pairs import Pair, make_pairs
+from cadenza_remix.challenge.scorers import check_scorer, ear_scorer
 from cadenza_remix.challenge.scores import PairScore
-from cadenza_remix.challenge.scoring import PairMetrics, mixture_as_stems, score_pair
-from cadenza_remix.challenge.seeding import song_rng
-from cadenza_remix.errors import InputError, unknown_name
+from cadenza_remix.challenge.scoring import PairMetrics, PairReferences, score_pair
+from cadenza_remix.errors import CadenzaError, InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Listener
-from cadenza_remix.remix import enhance_stems, load_chain
-from cadenza_remix.runs.pool import Failure, run_units
+from cadenza_remix.runs.memory import affordable_workers
+from cadenza_remix.runs.pool import Failure, default_workers, run_units
+from cadenza_remix.runs.processes import run_in_processes
 from cadenza_remix.runs.progress import NoProgress, Progress
-from cadenza_remix.runs.records import Record, digest, file_digest, finished
-from cadenza_remix.runs.songs import SongFile, find_references, references_digest
+from cadenza_remix.runs.records import Record, digest, finished, read_record
+from cadenza_remix.runs.songs import SongFile, find_references, first_file, references_digest
+from cadenza_remix.runs.sources import CleanStems, EntryFiles, Mixtures, ProcessedSource
 
-SCORE_VERSION = 1
+SCORE_VERSION = 2
 """Part of every key: raise it when the same files give other scores."""
+
+_PAIRS_WORTH_A_PROCESS = 4  # a process takes about two seconds to start
+_WORKER_BYTES = 400e6
+_BYTES_PER_SECOND = 16e6  # of audio: HAAQI's arrays, the clean stems and the processed ones
 
 
 @dataclass(frozen=True)
@@ -51,87 +58,249 @@ class ScoreReport:
         return [PairScore(r.results["song"], r.results["listener"], r.results["haaqi"]) for r in self.records]
 
 
-def enhanced_root(folder: str | Path) -> Path:
-    """Return the folder that holds one folder per listener: ``folder`` itself, or the one so named below it."""
-    root = Path(folder)
-    if not root.is_dir():
-        raise InputError("folder is missing", where=root, expected=f"a folder with {ENHANCED_FOLDER}/")
-    for name in (ENHANCED_FOLDER, SUBMISSION_FOLDER):
-        if (root / name).is_dir():
-            return enhanced_root(root / name)
-    return root
+@dataclass(frozen=True, eq=False)
+class ScoreJob:
+    """All that scoring a pair needs; it can be sent to another process.
 
-
-def find_pairs(root: Path, listeners: Mapping[str, Listener]) -> list[Pair]:
-    """Return the pairs that lie in a folder of enhanced signals, songs outermost, as the challenge orders them.
-
-    Raises
-    ------
-    InputError
-        There are none, or a folder names a listener who is not in ``listeners``.
+    ``references``: the clean stems of each song (folder or file) that has any; ``segments``: in test mode, what of them counts;
+    ``records``: the folder of the records; ``scorer``, ``noise``: see `cadenza_remix.challenge.scorers`.
     """
-    found = [(listener.name, song.name) for listener in _folders(root) for song in _folders(listener)]
-    if not found:
-        raise InputError("holds no enhanced signals", where=root, expected="<listener>/<song>/<listener>_<song>_*.flac")
-    for listener, _ in found:
-        if listener not in listeners:
-            raise unknown_name("listener", listener, listeners, where=root / listener)
-    order = {listener: index for index, listener in enumerate(listeners)}
-    return sorted(
-        (Pair(song, listener) for listener, song in found), key=lambda pair: (pair.song, order[pair.listener])
-    )
+
+    source: ProcessedSource
+    references_folder: Path
+    references: Mapping[str, Path]
+    listeners: Mapping[str, Listener]
+    segments: Mapping[str, SongSegments] | None
+    records: Path
+    scorer: str = "builtin"
+    noise: str = "legacy"
+    _shelf: _ReferenceShelf = field(default_factory=lambda: _ReferenceShelf(), repr=False)
+
+    def find(self, pair: Pair) -> Record | None:
+        """Return the record of a pair that has been scored from these very inputs, otherwise None."""
+        path = self._path(pair)
+        if pair.song not in self.references:
+            return None
+        if read_record(path) is None:  # nothing to compare with: then the files need not be read
+            return None
+        try:
+            return finished(path, self._key(pair)[0], self.records)
+        except CadenzaError:
+            return None
+
+    def __call__(self, pair: Pair) -> Record:
+        """Score a pair and write its record."""
+        key, settings = self._key(pair)
+        clean = self._shelf.get(self.references[pair.song], self._segment(pair))
+        metrics = score_pair(
+            clean,
+            self.source.read(pair),
+            self.listeners[pair.listener],
+            haaqi_of=ear_scorer(pair.song, scorer=self.scorer, noise=self.noise),
+        )
+        record = Record(_unit_name(pair), key, settings, {}, _results(pair, metrics))
+        record.write(self._path(pair))
+        return record
+
+    def _path(self, pair: Pair) -> Path:
+        return self.records / pair.listener / f"{pair.song}.json"
+
+    def _segment(self, pair: Pair) -> Segment | None:
+        return self.segments[pair.song].objective if self.segments else None
+
+    def _key(self, pair: Pair) -> tuple[str, dict[str, object]]:
+        """Return the key of a pair, and everything that its scores depend on in readable form."""
+        listener, segment = self.listeners[pair.listener], self._segment(pair)
+        ears = {ear: listener.ear(ear) for ear in EARS}
+        settings: dict[str, object] = {
+            "version": SCORE_VERSION,
+            "processed": self.source.digest(pair),
+            "references": references_digest(self.references[pair.song]),
+            "audiograms": {ear: [a.frequencies_hz.tolist(), a.levels_db_hl.tolist()] for ear, a in ears.items()},
+            "segment_s": [segment.start_s, segment.end_s] if segment else None,
+            "seeding": "cad1",
+            "scorer": self.scorer,
+            "noise": self.noise,
+        }
+        return digest("score", pair.song, pair.listener, settings), settings
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
+@dataclass(frozen=True)
+class ScorePlan:
+    """What a run of scoring comes to: the pairs in order, the records of those that are done, and the job."""
+
+    job: ScoreJob
+    pairs: tuple[Pair, ...]
+    found: Mapping[Pair, Record]
+
+    @property
+    def pending(self) -> list[Pair]:
+        """Return the pairs that have to be scored, in order."""
+        return [pair for pair in self.pairs if pair not in self.found]
+
+    def only(self, pairs: Iterable[Pair]) -> ScorePlan:
+        """Return the plan for some of its pairs."""
+        wanted = set(pairs)
+        return replace(self, pairs=tuple(pair for pair in self.pairs if pair in wanted))
 
 
-def score_pairs(
-    enhanced: str | Path,
+def plan_scores(
+    source: ProcessedSource,
+    pairs: Sequence[Pair],
     *,
     references: str | Path,
     listeners: Mapping[str, Listener],
-    pairs: Sequence[Pair] | None = None,
+    records: Path,
     segments: Mapping[str, SongSegments] | None = None,
-    records: Path | None = None,
-    n_workers: int | None = None,
-    progress: Progress | None = None,
-) -> ScoreReport:
-    """Score every pair of a folder of enhanced signals.
+    scorer: str = "builtin",
+    noise: str = "legacy",
+) -> ScorePlan:
+    """Find out what is to be scored and what has been.
 
     Parameters
     ----------
-    enhanced : path
-        A folder with ``enhanced_signals/``, or that folder itself; in it
-        ``<listener>/<song>/<listener>_<song>_<ear>_<stem>.flac``.
+    source : ProcessedSource
+        Such as ``EntryFiles(path)``.
+    pairs : sequence of Pair
     references : path
         Folder of clean stems, found by the song's name (see `find_references`).
     listeners : mapping of str to Listener
         Matched by id.
-    pairs : sequence of Pair, optional
-        Only these; all that are found otherwise.
+    records : Path
+        Where records lie, or will.
     segments : mapping of str to SongSegments, optional
         Test mode: the references are cut to each song's objective segment.
-    records : Path, optional
-        Where records lie; ``records/score`` beside ``enhanced_signals`` by default.
+    scorer, noise : str
+        See `cadenza_remix.challenge.scorers`.
 
-    Returns
-    -------
-    ScoreReport
+    Raises
+    ------
+    InputError
+        Unknown listener, scorer or noise; a song without segments in test mode.
     """
-    root = enhanced_root(enhanced)
-    pairs = list(pairs) if pairs is not None else find_pairs(root, listeners)
-    return _score_all(
-        pairs,
-        lambda pair: _enhanced_digest(root, pair),
-        lambda pair: _read_enhanced(root, pair),
-        references=references,
-        listeners=listeners,
-        segments=segments,
-        records=records or root.parent / "records" / "score",
-        n_workers=n_workers,
-        progress=progress or NoProgress(),
+    check_scorer(scorer, noise)
+    for pair in pairs:
+        if pair.listener not in listeners:
+            raise unknown_name("listener", pair.listener, listeners)
+        if segments is not None and pair.song not in segments:
+            raise InputError("song has no segments", where=pair.song, expected="an entry in the segments file")
+    clean = {}
+    for song in dict.fromkeys(pair.song for pair in pairs):
+        with suppress(InputError):  # told when it is needed, or by whoever looks for faults
+            clean[song] = find_references(references, song)
+    people = {listener: listeners[listener] for listener in dict.fromkeys(pair.listener for pair in pairs)}
+    job = ScoreJob(source, Path(references), clean, people, segments, records, scorer, noise)
+    known, _ = run_units(pairs, job.find)
+    return ScorePlan(
+        job, tuple(pairs), {pair: record for pair, record in zip(pairs, known, strict=True) if record is not None}
     )
+
+
+def run_scores(plan: ScorePlan, *, n_workers: int | None = None, progress: Progress | None = None) -> ScoreReport:
+    """Score what a plan still lacks.
+
+    Parameters
+    ----------
+    plan : ScorePlan
+    n_workers : int, optional
+        All cores by default, or as many as memory allows (HAAQI takes about 16 MB per second of audio).
+
+    Raises
+    ------
+    InputError
+        A song has no references.
+    OutputError
+        The folder of the records cannot be written.
+    """
+    progress = progress or NoProgress()
+    pending = plan.pending
+    for song in dict.fromkeys(pair.song for pair in pending):
+        if song not in plan.job.references:
+            find_references(plan.job.references_folder, song)  # says what is missing
+    check_writable(plan.job.records)
+    progress.start("score", len(pending))
+
+    def advance() -> None:
+        progress.advance("score")
+
+    def work(pair: Pair) -> Record:
+        record = plan.job(pair)
+        advance()
+        return record
+
+    n_workers = min(n_workers or default_workers(), len(pending))
+    if n_workers > 1:
+        n_workers = _as_memory_allows(plan.job, n_workers, progress)
+    is_clarity = plan.job.scorer == "clarity"  # which draws from the one generator that all threads share
+    if n_workers > 1 and (is_clarity or len(pending) >= _PAIRS_WORTH_A_PROCESS * n_workers):
+        made, failures = run_in_processes(
+            pending, plan.job, n_workers=n_workers, group=lambda pair: pair.song, name=_unit_name, on_done=advance
+        )
+    else:
+        with threadpool_limits(1):  # as in the processes: several BLAS threads would change the last digit
+            made, failures = run_units(pending, work, n_workers=n_workers, name=_unit_name)
+    records = {Pair(r.results["song"], r.results["listener"]): r for r in made} | dict(plan.found)
+    return ScoreReport(tuple(records[pair] for pair in plan.pairs if pair in records), len(plan.found), tuple(failures))
+
+
+def score_pairs(
+    entry: str | Path,
+    *,
+    references: str | Path,
+    listeners: Mapping[str, Listener],
+    records: Path,
+    pairs: Sequence[Pair] | None = None,
+    segments: Mapping[str, SongSegments] | None = None,
+    scorer: str = "builtin",
+    noise: str = "legacy",
+    n_workers: int | None = None,
+    progress: Progress | None = None,
+) -> ScoreReport:
+    """Score pairs of a folder of enhanced signals or of a submission's zip file; see `plan_scores`.
+
+    ``pairs``: only these; all that are found otherwise.
+    """
+    source = EntryFiles(Path(entry))
+    if pairs is None:
+        pairs = found_pairs(source, listeners)
+    plan = plan_scores(
+        source, pairs, references=references, listeners=listeners, records=records, segments=segments,
+        scorer=scorer, noise=noise,
+    )  # fmt: skip
+    return run_scores(plan, n_workers=n_workers, progress=progress)
+
+
+def found_pairs(source: EntryFiles, listeners: Mapping[str, Listener]) -> list[Pair]:
+    """Return the pairs that lie in an entry, in the challenge's order; an InputError when there are none."""
+    pairs = source.tree.pairs(listeners)
+    if not pairs:
+        raise InputError(
+            "holds no enhanced signals", where=source.tree.where, expected="<listener>/<song>/<listener>_<song>_*.flac"
+        )
+    return pairs
+
+
+def expected_pairs(
+    source: EntryFiles, listeners: Mapping[str, Listener], *, songs: Sequence[SongEntry] | None = None
+) -> list[Pair]:
+    """Return what an entry should hold, in the challenge's order.
+
+    With a list of songs: each of them for each of the listeners. Without one: every song that there is for every
+    listener that there is, so that a pair which was forgotten is noticed.
+
+    Raises
+    ------
+    InputError
+        The entry holds nothing, or nothing of these listeners.
+    """
+    found = found_pairs(source, listeners)
+    if songs is not None:
+        return make_pairs(songs, listeners)
+    present = {pair.listener for pair in found}
+    known = [listener for listener in listeners if listener in present]
+    if not known:
+        raise unknown_name("listener", found[0].listener, listeners, where=source.tree.where)
+    return make_pairs(dict.fromkeys(pair.song for pair in found if pair.listener in known), known)
 
 
 def score_mixtures(
@@ -140,22 +309,13 @@ def score_mixtures(
     references: str | Path,
     listeners: Mapping[str, Listener],
     records: Path,
-    n_workers: int | None = None,
     progress: Progress | None = None,
 ) -> ScoreReport:
     """Score what doing nothing gives: the unprocessed mixture in place of each stem, for every song and listener."""
-    by_name = {song.name: song for song in songs}
-    return _score_all(
-        make_pairs(by_name, listeners),
-        lambda pair: digest("mixture", file_digest(by_name[pair.song].path)),
-        lambda pair: mixture_as_stems(load_audio(by_name[pair.song].path)),
-        references=references,
-        listeners=listeners,
-        segments=None,
-        records=records,
-        n_workers=n_workers,
-        progress=progress or NoProgress(),
-    )
+    source = Mixtures({song.name: song.path for song in songs})
+    pairs = make_pairs([song.name for song in songs], listeners)
+    plan = plan_scores(source, pairs, references=references, listeners=listeners, records=records)
+    return run_scores(plan, progress=progress)
 
 
 def score_clean_stems(
@@ -164,85 +324,54 @@ def score_clean_stems(
     references: str | Path,
     listeners: Mapping[str, Listener],
     records: Path,
-    n_workers: int | None = None,
     progress: Progress | None = None,
 ) -> ScoreReport:
     """Score what a perfect separation would give: the clean stems with each listener's NAL-R."""
-    baseline = load_chain("baseline")
-
-    def read(pair: Pair) -> Mapping[str, Audio]:
-        return enhance_stems(
-            load_stems(find_references(references, pair.song)), listeners[pair.listener], baseline
-        ).stems
-
-    return _score_all(
-        make_pairs([song.name for song in songs], listeners),
-        lambda pair: digest("clean", baseline.to_dict()),
-        read,
-        references=references,
-        listeners=listeners,
-        segments=None,
-        records=records,
-        n_workers=n_workers,
-        progress=progress or NoProgress(),
-    )
+    source = CleanStems(Path(references), listeners)
+    pairs = make_pairs([song.name for song in songs], listeners)
+    plan = plan_scores(source, pairs, references=references, listeners=listeners, records=records)
+    return run_scores(plan, progress=progress)
 
 
-def _score_all(
-    pairs: Sequence[Pair],
-    digest_of: Callable[[Pair], str],
-    read: Callable[[Pair], Mapping[str, Audio]],
-    *,
-    references: str | Path,
-    listeners: Mapping[str, Listener],
-    segments: Mapping[str, SongSegments] | None,
-    records: Path,
-    n_workers: int | None,
-    progress: Progress,
-) -> ScoreReport:
-    for pair in pairs:
-        if pair.listener not in listeners:
-            raise unknown_name("listener", pair.listener, listeners)
-        if segments is not None and pair.song not in segments:
-            raise InputError("song has no segments", where=pair.song, expected="an entry in the segments file")
-    clean = {song: find_references(references, song) for song in dict.fromkeys(pair.song for pair in pairs)}
-    check_writable(records)
-    cache = _References()
-    progress.start("score", len(pairs))
+class _ReferenceShelf:
+    """The clean stems of the last two songs, shared by the threads that score their listeners."""
 
-    def work(pair: Pair) -> tuple[Record, bool]:
-        path = records / pair.listener / f"{pair.song}.json"
-        segment = segments[pair.song].objective if segments else None
-        settings = _settings(listeners[pair.listener], clean[pair.song], segment, digest_of(pair))
-        key = digest("score", pair.song, pair.listener, settings)
-        record = finished(path, key, records)
-        is_found = record is not None
-        if record is None:
-            stems = cache.get(clean[pair.song], segment)
-            metrics = score_pair(stems, read(pair), listeners[pair.listener], rng=song_rng(pair.song))
-            name = f"score {pair.song} for {pair.listener}"
-            record = Record(name, key, settings, {}, _results(pair, metrics))
-            record.write(path)
-        progress.advance("score")
-        return record, is_found
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._references: OrderedDict[tuple[Path, Segment | None], PairReferences] = OrderedDict()
 
-    done, failures = run_units(
-        pairs, work, n_workers=n_workers, name=lambda pair: f"score {pair.song} for {pair.listener}"
-    )
-    return ScoreReport(tuple(record for record, _ in done), sum(found for _, found in done), tuple(failures))
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_ReferenceShelf, ())  # a worker begins with an empty one
+
+    def get(self, path: Path, segment: Segment | None) -> PairReferences:
+        with self._lock:
+            if (path, segment) not in self._references:
+                stems = load_stems(path)
+                if segment is not None:
+                    stems = {stem: audio.excerpt(segment.start_s, segment.end_s) for stem, audio in stems.items()}
+                self._references[path, segment] = PairReferences.from_stems(stems)
+                while len(self._references) > 2:
+                    self._references.popitem(last=False)
+            return self._references[path, segment]
 
 
-def _settings(listener: Listener, clean: Path, segment: Segment | None, processed: str) -> dict[str, object]:
-    """Return everything that the scores of a pair depend on."""
-    ears = {ear: listener.ear(ear) for ear in EARS}
-    return {
-        "version": SCORE_VERSION,
-        "processed": processed,
-        "references": references_digest(clean),
-        "audiograms": {ear: [a.frequencies_hz.tolist(), a.levels_db_hl.tolist()] for ear, a in ears.items()},
-        "segment_s": [segment.start_s, segment.end_s] if segment else None,
-        "seeding": "cad1",
-    }
+def _as_memory_allows(job: ScoreJob, n_workers: int, progress: Progress) -> int:
+    if job.segments:
+        longest_s = max(job.segments[song].objective.duration_s for song in job.references)
+    else:
+        longest_s = max(audio_duration_s(first_file(path)) for path in job.references.values())
+    bytes_each = _WORKER_BYTES + _BYTES_PER_SECOND * longest_s
+    affordable = affordable_workers(n_workers, bytes_each)
+    if affordable < n_workers:
+        progress.say(
+            f"{affordable} of {n_workers} workers: each needs about {bytes_each / 1e9:.1f} GB for {longest_s:.0f} s of "
+            "audio, and memory is not enough for more"
+        )
+    return affordable
+
+
+def _unit_name(pair: Pair) -> str:
+    return f"score {pair.song} for {pair.listener}"
 
 
 def _results(pair: Pair, metrics: PairMetrics) -> dict[str, object]:
@@ -254,41 +383,3 @@ def _results(pair: Pair, metrics: PairMetrics) -> dict[str, object]:
         for name, values in (("snr_db", metrics.snr_db), ("sdr_db", metrics.sdr_db))
     }
     return {"song": pair.song, "listener": pair.listener, "score": row.score, "haaqi": dict(row.haaqi), **ratios}
-
-
-def _read_enhanced(root: Path, pair: Pair) -> dict[str, Audio]:
-    return {
-        channel_name(ear, stem): read_scaled_flac(stem_path(root, pair.listener, pair.song, ear, stem))
-        for ear in EARS
-        for stem in STEMS
-    }
-
-
-def _enhanced_digest(root: Path, pair: Pair) -> str:
-    """Return a digest of the bytes of the eight stems and their scale files."""
-    parts = []
-    for path in stem_paths(root, pair.listener, pair.song):
-        if not path.is_file():
-            raise InputError("file is missing", where=path, expected="a stem of this song and listener")
-        scale = scale_path(path)
-        parts.append([file_digest(path), file_digest(scale) if scale.is_file() else None])
-    return digest(parts)
-
-
-class _References:
-    """The clean stems of the last two songs, shared by the threads that score their listeners."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._stems: OrderedDict[tuple[Path, Segment | None], dict[str, Audio]] = OrderedDict()
-
-    def get(self, path: Path, segment: Segment | None) -> dict[str, Audio]:
-        with self._lock:
-            if (path, segment) not in self._stems:
-                stems = load_stems(path)
-                if segment is not None:
-                    stems = {stem: audio.excerpt(segment.start_s, segment.end_s) for stem, audio in stems.items()}
-                self._stems[path, segment] = stems
-                while len(self._stems) > 2:
-                    self._stems.popitem(last=False)
-            return self._stems[path, segment]

@@ -80,9 +80,17 @@ def find_references(folder: str | Path, song: str) -> Path:
 
 def references_digest(path: Path) -> str:
     """Return a digest of the bytes of a song's clean stems (kept as long as the files do not change)."""
-    files = [path] if path.is_file() else [find_audio(path, stem) for stem in STEMS]
-    stats = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    stats = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in _files_of(path))
     return _digest_of(stats)
+
+
+def first_file(path: Path) -> Path:
+    """Return one of the files that hold a song's clean stems: they are equally long."""
+    return _files_of(path)[0]
+
+
+def _files_of(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [find_audio(path, stem) for stem in STEMS]
 
 
 @functools.lru_cache(maxsize=256)

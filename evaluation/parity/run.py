@@ -1,7 +1,7 @@
 """Compare everything that has a reference implementation with it, live, and fail on a miss.
 
     make parity
-makes the two extra environments (pyclarity 0.9.0; spleeter 2.4.2) and calls this script.
+makes the two extra environments (pyclarity 0.9.0 with museval 0.4.1; spleeter 2.4.2) and calls this script.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def main() -> int:
     scripts = {
         "hearing": [clarity, "hearing.py"],
         "haaqi": [clarity, "haaqi.py", "--music", str(music.absolute())],
+        "separation metrics": [clarity, "separation_metrics.py", "--music", str(music.absolute())],
         "official": [ours, "official_evaluator.py", "--clarity-python", clarity, "--work", f"{options.work}/official"],
         "spleeter": [ours, "spleeter.py", "--oracle-python", spleeter, "--work", f"{options.work}/spleeter"],
     }

@@ -66,6 +66,7 @@ def evaluate(config: DictConfig) -> int:
             listeners=task.listeners,
             pairs=task.pairs,
             segments=task.segments,
+            records=folder / "records" / "score",
             n_workers=config.n_workers,
             progress=progress,
         )

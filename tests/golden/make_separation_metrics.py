@@ -47,6 +47,8 @@ def main() -> None:
     references, estimates = (signals / 32768 for signals in stored)
     metrics = museval_metrics()
     windowed = metrics.bss_eval(references, estimates, window=WINDOW, hop=HOP)
+    sources = metrics.bss_eval(references, estimates, window=WINDOW, hop=HOP, bsseval_sources_version=True)
+    left = metrics.bss_eval(references[:, :, :1], estimates[:, :, :1], window=WINDOW, hop=HOP)
     whole = metrics.bss_eval(references, estimates, window=np.inf, hop=np.inf)
     stereo = [
         metrics.bss_eval(references[[i]], estimates[[i]], window=np.inf, hop=np.inf, bsseval_sources_version=True)[
@@ -66,6 +68,9 @@ def main() -> None:
         window=WINDOW,
         hop=HOP,
         bss_eval=np.stack(windowed[:4]),
+        bss_eval_sources=np.stack(sources[:4]),
+        bss_eval_left=np.stack(left[:4]),
+        bss_eval_whole=np.stack(whole[:4]),
         image_sdr_db=whole[0][:, 0],
         stereo_sdr_db=stereo,
         ear_sdr_db=np.stack(ears, axis=1),

@@ -38,11 +38,6 @@ def test_interpolation_is_linear_over_log_frequency_and_held_outside():
     np.testing.assert_allclose(audiogram.levels_at([100, 500, 1000, 2000, 9000]), [10, 10, 30, 50, 50])
 
 
-@pytest.mark.parametrize(("level", "word"), [(10, "none"), (20, "mild"), (40, "moderate"), (60, "severe")])
-def test_severity(level, word):
-    assert Audiogram(CFS, [0, 0, 0] + [level] * 5).severity == word
-
-
 def test_only_keeps_the_named_in_their_order(tmp_path):
     path = tmp_path / "l.json"
     path.write_text(json.dumps({"A": entry(name="A"), "B": entry(name="B"), "C": entry(name="C")}))

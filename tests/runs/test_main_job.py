@@ -53,7 +53,9 @@ def run(music, tmp_path_factory):
             stems_folder=out / "stems",
             wav=True,
         )
-        scored = score_pairs(out / chain, references=music.parent, listeners=listeners)
+        scored = score_pairs(
+            out / chain, references=music.parent, listeners=listeners, records=out / chain / "records" / "score"
+        )
         reports[chain] = (enhanced, scored)
     return out, reports
 
@@ -128,15 +130,15 @@ def test_scores_are_what_the_definition_gives(run, music):
 
 def test_the_clean_stems_through_the_chain_score_best(run, music):
     """An upper bound: the real separation lies well below the clean stems, which lie near 1."""
+    from cadenza_remix.challenge.scorers import ear_scorer
     from cadenza_remix.challenge.scoring import score_pair
-    from cadenza_remix.challenge.seeding import song_rng
     from cadenza_remix.remix import enhance_stems
 
     _, reports = run
     listener = load_listeners("cad1-sample")["L5076"]
     clean = load_stems(music)
     perfect = enhance_stems(clean, listener, load_chain("baseline"))
-    metrics = score_pair(clean, perfect.stems, listener, rng=song_rng("Falcon"))
+    metrics = score_pair(clean, perfect.stems, listener, haaqi_of=ear_scorer("Falcon"))
     separated = next(r for r in reports["baseline"][1].records if r.results["listener"] == "L5076")
     for channel, value in metrics.haaqi.items():
         assert value > 0.8, channel
@@ -169,7 +171,10 @@ def test_doing_it_again_does_nothing(run, music):
         wav=True,
     )
     assert (again.n_made, again.n_found, again.failures) == (0, 2, ())
-    assert score_pairs(out / "e016", references=music.parent, listeners=listeners).n_found == 2
+    again = score_pairs(
+        out / "e016", references=music.parent, listeners=listeners, records=out / "e016" / "records" / "score"
+    )
+    assert again.n_found == 2
     assert snapshot(out) == before
 
 
@@ -214,10 +219,18 @@ def test_test_mode_hands_in_the_segments(run, music, tmp_path):
     # Both are rounded to 16 bit of their own peak.
     np.testing.assert_allclose(stem.samples, whole.samples[12000:36000], atol=2 * np.abs(whole.samples).max() / 32768)
     assert soundfile.info(remix_path(tmp_path / "enhanced_signals", "L5040", "Falcon")).frames == 16000
-    report = score_pairs(tmp_path, references=music.parent, listeners=listeners, segments=segments)
+    report = score_pairs(
+        tmp_path, references=music.parent, listeners=listeners, segments=segments, records=tmp_path / "records"
+    )
     assert not report.failures
     with pytest.raises(InputError, match="no segments"):
-        score_pairs(tmp_path, references=music.parent, listeners=listeners, segments={"Other": segments["Falcon"]})
+        score_pairs(
+            tmp_path,
+            references=music.parent,
+            listeners=listeners,
+            segments={"Other": segments["Falcon"]},
+            records=tmp_path / "records",
+        )
     # Without the segments the lengths do not fit, and that is said.
     report = score_pairs(tmp_path, references=music.parent, listeners=listeners, records=tmp_path / "r")
     assert "differ in length: expected 2.000 s (the reference), found 1.000 s" in str(report.failures[0].error)

@@ -1,0 +1,75 @@
+"""Commands that make something of songs: the demo, and enhancing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cadenza_remix.cli.options import (
+    ListenerOption,
+    ListenersOption,
+    SegmentsOption,
+    SeparatorOption,
+    WorkersOption,
+    announce_separator,
+    leave_on_failures,
+    tell_clipping,
+)
+from cadenza_remix.console import out, shown_progress
+
+
+def demo(
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("out/demo"),
+    separator: SeparatorOption = "auto",
+) -> None:
+    """Run the whole job on a real song (6 s of MUSDB18) and two real listeners, and show the scores."""
+    from cadenza_remix.demo import run_demo
+    from cadenza_remix.report.tables import print_summary
+
+    name = announce_separator(separator)
+    with shown_progress() as progress:
+        result = run_demo(out_folder, separator=name, progress=progress)
+    print_summary(result.frame, out)
+    for chain, share in result.clipped.items():
+        tell_clipping(share, f"{chain}: ")
+    out.print(f"Scores: {out_folder}/<chain>/scores.csv, {out_folder}/summary.csv; files of the challenge: "
+              f"{out_folder}/<chain>/enhanced_signals/", soft_wrap=True)  # fmt: skip
+    out.print(f"Look: {out_folder}/audiograms.png, {out_folder}/scores.png", soft_wrap=True)
+    out.print(f"Listen: {out_folder}/mixture.wav, {out_folder}/<chain>/listen/", soft_wrap=True)
+    leave_on_failures(result.failures)
+
+
+def enhance(
+    songs: Annotated[list[Path], typer.Argument(metavar="SONG...", help="Audio files, or folders with mixture.wav.")],
+    listeners: ListenersOption,
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
+    listener: ListenerOption = None,
+    separator: SeparatorOption = "auto",
+    chain: Annotated[str, typer.Option("--chain", help="baseline, e016 or FILE.yaml.")] = "baseline",
+    segments: SegmentsOption = None,
+    wav: Annotated[bool, typer.Option("--wav", help="Also write WAVs to listen to.")] = False,
+    workers: WorkersOption = None,
+) -> None:
+    """Demix songs once and enhance them for each listener: eight stems and a remix, in the challenge's files."""
+    from cadenza_remix.challenge.metadata import load_segments
+    from cadenza_remix.hearing.audiogram import load_listeners
+    from cadenza_remix.remix import load_chain
+    from cadenza_remix.runs.enhancing import enhance_songs
+    from cadenza_remix.runs.songs import find_songs
+
+    found = find_songs(songs)
+    people = load_listeners(listeners, only=listener or None)
+    settings = load_chain(chain)
+    cuts = load_segments(segments) if segments else None
+    name = announce_separator(separator)
+    with shown_progress() as progress:
+        report = enhance_songs(
+            found, people, separator=name, chain=settings, out=out_folder, segments=cuts, wav=wav, n_workers=workers,
+            progress=progress,
+        )  # fmt: skip
+    out.print(f"{report.n_made} made, {report.n_found} found done, {len(report.failures)} failed: {out_folder}")
+    if report.n_remix_samples:
+        tell_clipping(report.n_over_full_scale / report.n_remix_samples)
+    leave_on_failures(report.failures)

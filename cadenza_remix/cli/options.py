@@ -1,0 +1,78 @@
+"""Options that several commands share, and how they tell what happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cadenza_remix.console import out, print_error
+from cadenza_remix.errors import unknown_name
+
+if TYPE_CHECKING:
+    from cadenza_remix.challenge.validation import Fault
+    from cadenza_remix.runs.pool import Failure
+
+MOST_FAULTS = 40
+
+SeparatorOption = Annotated[
+    str, typer.Option("--separator", help="auto, spleeter:4stems, spleeter:5stems, spleeter:2stems+hpss, ...")
+]
+ListenersOption = Annotated[
+    str, typer.Option("--listeners", help="Listener JSON of the challenge, or the built-in cad1-sample or bisgaard.")
+]
+ListenerOption = Annotated[list[str] | None, typer.Option("--listener", help="Only this listener; may be given again.")]
+SegmentsOption = Annotated[
+    Path | None, typer.Option("--segments", help="Segments JSON of the challenge (test mode); whole songs otherwise.")
+]
+SongsOption = Annotated[
+    Path | None, typer.Option("--songs", help="Song list of the challenge, such as musdb18.valid.json.")
+]
+ReferencesOption = Annotated[Path, typer.Option("--references", help="Folder of clean stems: <song>/vocals.wav ...")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="How many at once; all cores by default.")]
+AllFaultsOption = Annotated[bool, typer.Option("--all", help="List every fault, however many.")]
+
+
+def announce_separator(name: str) -> str:
+    """Say which separator is taken and why; return its full name."""
+    from cadenza_remix.separation.loading import choose_separator, separator_names
+    from cadenza_remix.separation.store import ModelStore
+
+    if name != "auto":
+        if name not in separator_names():
+            raise unknown_name("separator", name, separator_names())
+        return name
+    choice = choose_separator(ModelStore())
+    out.print(f"Separator: {choice.name} ({choice.reason})", soft_wrap=True)
+    if choice.advice:
+        out.print(f"  {choice.advice}", soft_wrap=True)
+    return choice.name
+
+
+def tell_clipping(share: float, prefix: str = "") -> None:
+    if share:
+        out.print(
+            f"{prefix}{100 * share:.2g} % of the remixes' samples lay over full scale and were soft-clipped (tanh);"
+            " a chain with lower gains_db avoids it",
+            soft_wrap=True,
+        )
+
+
+def leave_on_failures(failures: Sequence[Failure]) -> None:
+    for failure in failures:
+        print_error(f"{failure.unit}: {failure.error}")
+    if failures:
+        raise typer.Exit(2)
+
+
+def print_faults(faults: Sequence[Fault], *, show_all: bool) -> str:
+    """Print faults, the first ones unless all are asked for, and return how many there are of which kind."""
+    for fault in faults if show_all else faults[:MOST_FAULTS]:
+        print_error(str(fault))
+    kinds = Counter(fault.kind for fault in faults)
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    rest = "" if show_all or len(faults) <= MOST_FAULTS else f"; the first {MOST_FAULTS} shown (all: --all)"
+    return f"{len(faults)} fault{'s' if len(faults) > 1 else ''} ({counts}){rest}"

@@ -1,0 +1,142 @@
+"""The command that scores: a folder or a submission's zip file, checked first, scored by all cores, summarised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cadenza_remix.cli.options import (
+    AllFaultsOption,
+    ListenerOption,
+    ListenersOption,
+    ReferencesOption,
+    SegmentsOption,
+    SongsOption,
+    WorkersOption,
+    leave_on_failures,
+    print_faults,
+)
+from cadenza_remix.console import out, shown_progress
+from cadenza_remix.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cadenza_remix.challenge.metadata import SongEntry
+    from cadenza_remix.hearing.audiogram import Listener
+    from cadenza_remix.runs.scoring import ScoreReport
+
+
+def score(
+    entry: Annotated[Path, typer.Argument(metavar="ENTRY", help="Folder with enhanced_signals/, or submission_X.zip.")],
+    references: ReferencesOption,
+    listeners: ListenersOption,
+    out_file: Annotated[Path, typer.Option("--out", help="The table to write; others go beside it.")] = Path(
+        "scores.csv"
+    ),
+    listener: ListenerOption = None,
+    songs: SongsOption = None,
+    segments: SegmentsOption = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Score what is there and in order.")] = False,
+    compare: Annotated[
+        Path | None, typer.Option("--compare", help="Another system's scores.csv: show paired differences to it.")
+    ] = None,
+    published: Annotated[bool, typer.Option("--published", help="Show CAD1's published results too.")] = False,
+    noise: Annotated[
+        str, typer.Option("--noise", help="legacy: the challenge's; fixed: faster, within its spread.")
+    ] = "legacy",
+    scorer: Annotated[str, typer.Option("--scorer", help="builtin, or clarity: pyclarity's own HAAQI.")] = "builtin",
+    workers: WorkersOption = None,
+    all_faults: AllFaultsOption = False,
+) -> None:
+    """Score enhanced signals: HAAQI as the challenge computes it, SNR and SDR.
+
+    Checks everything first and lists all faults at once. Writes the challenge's table (--out), a tidy table
+    (..._tidy.csv), means with confidence intervals (..._summary.csv), and a record of each pair (..._records/), with
+    which the same command goes on where it was stopped.
+    """
+    from cadenza_remix.atomic import check_writable
+    from cadenza_remix.challenge.metadata import load_segments, load_songs
+    from cadenza_remix.hearing.audiogram import load_listeners
+    from cadenza_remix.report.comparison import read_other
+    from cadenza_remix.runs.scoring import expected_pairs, plan_scores, run_scores
+    from cadenza_remix.runs.sources import EntryFiles
+    from cadenza_remix.runs.validating import validate_entry
+
+    people = load_listeners(listeners, only=listener or None)
+    song_list = load_songs(songs) if songs else None
+    cuts = load_segments(segments) if segments else None
+    other = read_other(compare) if compare else None
+    check_writable(out_file.parent)
+    source = EntryFiles(entry, tuple(people) if listener else None)
+    pairs = expected_pairs(source, people, songs=song_list)
+    plan = plan_scores(
+        source, pairs, references=references, listeners=people, segments=cuts, records=_beside(out_file, "_records"),
+        scorer=scorer, noise=noise,
+    )  # fmt: skip
+    if plan.found:
+        out.print(f"{len(plan.found)} of {len(plan.pairs)} pairs were scored before")
+    with shown_progress() as progress:
+        checked = validate_entry(
+            source.tree,
+            pairs=plan.pairs,
+            references=references,
+            listeners=people,
+            segments=cuts,
+            partial=partial,
+            remix=False,
+            n_workers=workers,
+            progress=progress,
+        )
+        if checked.faults:
+            counts = print_faults(checked.faults, show_all=all_faults)
+            if not partial:
+                raise InputError(f"{counts}; nothing was scored (what is in order: --partial)", where=entry)
+            out.print(f"{counts}; what is in order is scored", soft_wrap=True)
+        plan = plan.only(checked.pairs_ok)
+        report = run_scores(plan, n_workers=workers, progress=progress)
+    if report.failures:
+        out.print(
+            f"{len(report.records)} of {len(plan.pairs)} pairs scored; {out_file} is not written: it would lack some"
+        )
+        leave_on_failures(report.failures)
+    _write_tables(report, out_file, people, song_list, other, compare, published=published)
+
+
+def _write_tables(
+    report: ScoreReport,
+    out_file: Path,
+    listeners: dict[str, Listener],
+    songs: list[SongEntry] | None,
+    other: pd.DataFrame | None,
+    other_file: Path | None,
+    *,
+    published: bool,
+) -> None:
+    from cadenza_remix.challenge.scores import write_scores
+    from cadenza_remix.report.comparison import compare, print_comparison, write_comparison_csv
+    from cadenza_remix.report.published import published_results
+    from cadenza_remix.report.statistics import print_statistics, summarise, write_statistics_csv
+    from cadenza_remix.report.tidy import tidy_frame, write_tidy_csv
+
+    tidy = tidy_frame([record.results for record in report.records])
+    statistics = summarise(tidy, listeners=listeners, songs=songs)
+    written = [out_file, _beside(out_file, "_tidy.csv"), _beside(out_file, "_summary.csv")]
+    write_scores(out_file, report.rows, pairs=[row.pair for row in report.rows])
+    write_tidy_csv(tidy, written[1])
+    write_statistics_csv(statistics, written[2])
+    print_statistics(statistics, out, published_results() if published else None)
+    if other is not None and other_file is not None:
+        comparison = compare(tidy, other, listeners=listeners, songs=songs)
+        written.append(_beside(out_file, "_compared.csv"))
+        write_comparison_csv(comparison, written[-1])
+        print_comparison(comparison, out, this=str(out_file), other=str(other_file))
+    mean = sum(row.score for row in report.rows) / len(report.rows)
+    out.print(f"mean HAAQI {mean:.4f}, pairs: {len(report.rows)} ({report.n_found} found done): "
+              + ", ".join(map(str, written)), soft_wrap=True)  # fmt: skip
+
+
+def _beside(out_file: Path, ending: str) -> Path:
+    return out_file.with_name(out_file.stem + ending)
