@@ -126,11 +126,13 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, tone):
 def test_score_without_references_or_results(tmp_path):
     people = listeners_file(tmp_path)
     result = call("score", tmp_path / "none", "--references", tmp_path, "--listeners", people)
-    assert_one_line(result, "none: folder is missing")
+    assert_one_line(result, "none: not found")
     (tmp_path / "empty" / "enhanced_signals").mkdir(parents=True)
     result = call("score", tmp_path / "empty", "--references", tmp_path, "--listeners", people)
     assert_one_line(result, "holds no enhanced signals")
-    (tmp_path / "empty" / "enhanced_signals" / "L9" / "song").mkdir(parents=True)
+    folder = tmp_path / "empty" / "enhanced_signals" / "L9" / "song"
+    folder.mkdir(parents=True)
+    (folder / "L9_song_left_bass.flac").write_bytes(b"fLaC")
     result = call("score", tmp_path / "empty", "--references", tmp_path, "--listeners", people)
     assert_one_line(result, "unknown listener 'L9'")
 

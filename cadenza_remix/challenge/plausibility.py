@@ -134,7 +134,8 @@ class _View:
     ``shares``: of the references of the same ear (mixture, then the stems in the order of STEMS); ``own``: of its own
     reference; ``opposite``: of that at the other ear; ``by_mixture``, ``by_own``: the same with a gain that may change
     from frame to frame; ``unevenness_db``: of the filter that makes it from the mixture; ``level_db``: above the
-    reference with NAL-R, whose energy is ``target_db``; ``gain_db``: above the reference without; ``twin_share``: what the references of both ears share;
+    reference with NAL-R, whose energy is ``target_db``; ``gain_db``: above the reference without; ``twin_share``: what
+    the references of both ears share;
     ``reference_is_heard``: it holds more than -30 dB of the mixture's energy.
     """
 

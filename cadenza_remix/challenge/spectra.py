@@ -28,17 +28,24 @@ def spectra_of(samples: NDArray[np.float32]) -> Spectra:
     padded = samples if samples.size >= _FRAME else np.pad(samples, (0, _FRAME - samples.size))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[::_HOP]
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_FRAME) / _FRAME)).astype(np.float32)
-    return np.asarray(fft.rfft(frames * window, axis=1), dtype=np.complex64)
+    return np.ascontiguousarray(fft.rfft(frames * window, axis=1), dtype=np.complex64)
 
 
 def energy_of(spectra: Spectra) -> float:
     """Return the energy of all frames and bins, for ratios of two."""
-    return float(np.sum(np.abs(spectra) ** 2, dtype=np.float64))
+    return float(np.vdot(spectra, spectra).real)
 
 
-def nalr_gains(audiogram: Audiogram) -> NDArray[np.float64]:
+def _powers(spectra: Spectra) -> NDArray[np.float32]:
+    """Return the energy of each bin."""
+    parts = spectra.view(np.float32)  # real and imaginary in turn
+    return np.einsum("tk,tk->k", parts, parts).reshape(-1, 2).sum(axis=1)
+
+
+def nalr_gains(audiogram: Audiogram) -> NDArray[np.float32]:
     """Return the gain of NAL-R at the bins of the spectra."""
-    return np.abs(np.asarray(fft.rfft(nalr_fir(audiogram, sample_rate=STEM_SAMPLE_RATE), _FRAME)))
+    response = fft.rfft(nalr_fir(audiogram, sample_rate=STEM_SAMPLE_RATE), _FRAME)
+    return np.abs(np.asarray(response)).astype(np.float32)
 
 
 def share_of(source: Spectra, signal: Spectra, *, gain_may_change: bool = False) -> float:
@@ -50,20 +57,20 @@ def share_of(source: Spectra, signal: Spectra, *, gain_may_change: bool = False)
     if energy == 0:
         return 0.0
     cross = np.einsum("tf,tf->f", source.conj(), signal)
-    power = np.sum(np.abs(source) ** 2, axis=0)
+    power = _powers(source)
     floor = _TRACE * float(power.max()) + _NOTHING
     if not gain_may_change:
         return float(np.sum(np.abs(cross) ** 2 / (power + floor), dtype=np.float64)) / energy
     made = source * (cross / (power + floor))
     product = np.einsum("tf,tf->t", made.conj(), signal).real
-    of_frame = np.sum(np.abs(made) ** 2, axis=1, dtype=np.float64)
+    of_frame = np.einsum("tk,tk->t", made.view(np.float32), made.view(np.float32))
     floor = _TRACE * float(of_frame.max()) + _NOTHING
     return float(np.sum(product**2 / (of_frame + floor))) / energy
 
 
-def unevenness_db(mixture: Spectra, signal: Spectra, nalr: NDArray[np.float64]) -> float:
+def unevenness_db(mixture: Spectra, signal: Spectra, nalr: NDArray[np.float32]) -> float:
     """Return the range of the filter's gains over octaves, beyond NAL-R or beyond a plain gain, whichever is less."""
-    power = np.sum(np.abs(mixture) ** 2, axis=0, dtype=np.float64)
+    power = _powers(mixture).astype(np.float64)
     made = np.abs(np.einsum("tf,tf->f", mixture.conj(), signal)) ** 2 / (power + _NOTHING)
     bins = np.searchsorted(fft.rfftfreq(_FRAME, 1 / STEM_SAMPLE_RATE), _OCTAVES_HZ)
     band_power, band_made = (np.add.reduceat(values, bins)[:-1] for values in (power, made))

@@ -311,12 +311,11 @@ def _open_zip(path: Path) -> EnhancedTree:
         with file:
             return file.read()
 
-    tree = EnhancedTree(
+    weakref.finalize(archive, handle.close)  # when no tree reads from it any more
+    return EnhancedTree(
         inside, read, where=str(path), joint=f"!{prefix}", outside=outside, twice=twice, backslashed=backslashed,
         prefix=prefix,
     )  # fmt: skip
-    weakref.finalize(read, handle.close)  # trees of some listeners share it
-    return tree
 
 
 def _check_size(n_bytes: int) -> None:

@@ -167,12 +167,16 @@ def _fill(rows: NDArray[np.float64], sources: Sources, start: int, stop: int) ->
         row += n_channels
 
 
-def _gram(lags: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the inner products of all delayed references, from their correlations (n, n, filter_length)."""
+def _gram(lags: NDArray[np.float64], *, half: bool = False) -> NDArray[np.float64]:
+    """Return the inner products of all delayed references, from their correlations (n, n, filter_length).
+
+    With ``half`` the blocks below the diagonal are left as memory has them: the matrix is symmetric, and half of its
+    pages need not be touched.
+    """
     n_references, _, filter_length = lags.shape
     gram = np.empty((n_references, filter_length, n_references, filter_length))
     for i in range(n_references):
-        for j in range(n_references):
+        for j in range(i if half else 0, n_references):
             # Row a of the block holds the lags a, a - 1, ..., a - (filter_length - 1).
             falling = np.concatenate([lags[i, j, ::-1], lags[j, i, 1:]])
             gram[i, :, j, :] = sliding_window_view(falling, filter_length)[::-1]
@@ -193,7 +197,7 @@ def _solve(lags: NDArray[np.float64], products: NDArray[np.float64]) -> NDArray[
     """
     try:
         # The transpose of a symmetric matrix is the same matrix, in the order that LAPACK can overwrite.
-        factors = scipy.linalg.cho_factor(_gram(lags).T, lower=True, overwrite_a=True, check_finite=False)
+        factors = scipy.linalg.cho_factor(_gram(lags, half=True).T, lower=True, overwrite_a=True, check_finite=False)
         return scipy.linalg.cho_solve(factors, products, check_finite=False)
     except scipy.linalg.LinAlgError:
         with warnings.catch_warnings():

@@ -261,8 +261,8 @@ def score_pairs(
     ``pairs``: only these; all that are found otherwise.
     """
     source = EntryFiles(Path(entry))
-    if pairs is None:
-        pairs = found_pairs(source, listeners)
+    found = found_pairs(source, listeners)
+    pairs = found if pairs is None else pairs
     plan = plan_scores(
         source, pairs, references=references, listeners=listeners, records=records, segments=segments,
         scorer=scorer, noise=noise,

@@ -5,8 +5,7 @@ Run in an environment that has museval 0.4.1, this package on the path:
     PYTHONPATH=. python evaluation/benchmarks/bsseval.py --music build/parity/music.npz
 
 ``--music`` holds ``mixture, vocals, drums, bass, other``: float32, (n_samples, 2), 44.1 kHz; it is repeated where it is
-shorter. Both take turns on the same signals. Processor time is that of all threads together; linear algebra uses as
-many as there are processors in both. Memory is the peak of a process of its own above what it held before the call.
+shorter. Both take turns on the same signals. Memory is the peak of a process of its own above what it held before.
 """
 
 from __future__ import annotations
@@ -14,18 +13,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import importlib.metadata
 import importlib.util
 import os
-import platform
 import subprocess
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from bench_report import Report
 from numpy.typing import NDArray
 
 from cadenza_remix.metrics import bss_eval
@@ -33,7 +31,7 @@ from cadenza_remix.metrics import bss_eval
 RATE = 44_100
 STEMS = ("vocals", "drums", "bass", "other")
 TURNS = {6: 3, 30: 2}
-LONG_S = 600
+MEMORY = (("museval", 30), ("ours", 30), ("ours", 600))
 
 Signals = NDArray[np.float32]
 
@@ -99,76 +97,69 @@ def measure_memory(scorer: str, music: Path, seconds: int) -> None:
     print(held_mb("VmHWM") - before, (references.nbytes + estimates.nbytes) / 2**20, time.perf_counter() - start)
 
 
-def memory(scorer: str, music: Path, seconds: int) -> str:
+def memory(scorer: str, music: Path, seconds: int) -> list[str]:
     command = [sys.executable, __file__, "--music", str(music), "--memory", scorer, str(seconds)]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     above, held, clock_s = (float(value) for value in printed.split())
-    what = f"{scorer}, {seconds} s"
-    return f"  {what:<16} {above:7.0f} MB above the signals' own {held:5.0f} MB; {clock_s:.0f} s by the clock"
+    return [f"{scorer}, {seconds} s", f"{above:.0f} MB", f"{held:.0f} MB", f"{clock_s:.0f} s"]
 
 
 def timed(
     call: Callable[[Signals, Signals], NDArray[np.float64]], sides: tuple[Signals, Signals]
-) -> NDArray[np.float64]:
+) -> tuple[float, float]:
     """Return processor time and time by the clock."""
     clock, processor = time.perf_counter(), time.process_time()
     call(*sides)
-    return np.array([time.process_time() - processor, time.perf_counter() - clock])
+    return time.process_time() - processor, time.perf_counter() - clock
 
 
-def speed(music: Path, seconds: int, turns: int) -> Iterator[str]:
-    sides = signals(music, seconds)
-    ratios, ours_s = [], []
-    for _ in range(turns):
-        ours = timed(score_here, sides)
-        ratios.append(timed(score_museval, sides) / ours)
-        ours_s.append(ours)
-    for column, what in enumerate(("processor time", "by the clock")):
-        row = [ratio[column] for ratio in ratios]
-        own = float(np.median([value[column] for value in ours_s]))
-        label = f"{seconds} s, {what}"
-        yield f"  {label:<24} {min(row):6.1f} {np.median(row):6.1f} {max(row):6.1f}   {own:6.2f} s  {turns} turns"
-
-
-def processor_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} processors" if names else platform.processor() or platform.machine()
-
-
-def benchmark(music: Path) -> Iterator[str]:
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("museval", "numpy", "scipy"))
-    yield f"{processor_name()}, Python {platform.python_version()}, {versions}"
+def take_turns(music: Path) -> None:
+    """Print what each turn took: seconds of music, then processor and clock time of ours and of museval."""
     score_here(*signals(music, 1))
     museval_metrics()
-    yield "\nBSS Eval v4 of four stereo stems, times as fast as museval:"
-    yield f"  {'':<24} {'min':>6} {'median':>6} {'max':>6}       ours"
     for seconds, turns in TURNS.items():
-        yield from speed(music, seconds, turns)
-    yield "\nPeak memory of a call:"
-    yield memory("museval", music, 30)
-    yield memory("ours", music, 30)
-    yield memory("ours", music, LONG_S)
+        sides = signals(music, seconds)
+        for _ in range(turns):
+            print(seconds, *timed(score_here, sides), *timed(score_museval, sides))
+
+
+def speed(report: Report, music: Path) -> None:
+    """Compare processor time on one thread, where no threads wait for each other, and time by the clock on all."""
+    rows = []
+    for n_threads, column, what in ((1, 0, "processor time, one thread"), (0, 1, "by the clock, all threads")):
+        limits = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"} if n_threads else {}
+        command = [sys.executable, __file__, "--music", str(music), "--turns"]
+        environment = {**os.environ, **limits}
+        printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+        turns = np.array([line.split() for line in printed.splitlines()], dtype=float)
+        for seconds in TURNS:
+            ours, theirs = turns[turns[:, 0] == seconds][:, [1 + column, 3 + column]].T
+            ratios = theirs / ours
+            figures = [f"{value:.1f}" for value in (ratios.min(), np.median(ratios), ratios.max())]
+            times = [f"{np.median(side):.2f} s" for side in (ours, theirs)]
+            rows.append([f"{seconds} s, {what}", *figures, *times, str(len(ratios))])
+    columns = ["four stereo stems", "min", "median", "max", "ours", "museval", "turns"]
+    report.table("Times as fast as museval, both in one process in turn", columns, rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--music", type=Path, required=True)
-    parser.add_argument("--out", type=Path, help="write the table there too, as Markdown with its command")
-    parser.add_argument("--memory", nargs=2, metavar=("SCORER", "SECONDS"), help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help="write the tables there too, as Markdown with their command")
+    parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--turns", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
         measure_memory(options.memory[0], options.music, int(options.memory[1]))
-        return
-    lines = []
-    for line in benchmark(options.music):
-        print(line, flush=True)
-        lines.append(line)
-    if options.out:
-        command = f"PYTHONPATH=. python evaluation/benchmarks/bsseval.py --music {os.path.relpath(options.music)}"
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text("\n".join(["# BSS Eval beside museval", "", "```", f"$ {command}", *lines, "```", ""]))
+    elif options.turns:
+        take_turns(options.music)
+    else:
+        report = Report("BSS Eval v4 beside museval", packages=["museval", "numpy", "scipy"])
+        speed(report, options.music)
+        rows = [memory(scorer, options.music, seconds) for scorer, seconds in MEMORY]
+        columns = ["four stereo stems", "peak above the signals", "the signals", "by the clock"]
+        report.table("Peak memory of a call, in a process of its own", columns, rows)
+        report.finish(options.out)
 
 
 if __name__ == "__main__":

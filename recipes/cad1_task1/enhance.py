@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
+from settings import read_folder, read_task
 
 from cadenza_remix.audio.io import find_audio
 from cadenza_remix.challenge.metadata import song_folder
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER
 from cadenza_remix.challenge.submission import pack_submission
-from cadenza_remix.challenge.task import Task, experiment_folder, load_task
 from cadenza_remix.console import exit_status, print_error, shown_progress
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.compressor import CompressorSettings
@@ -34,30 +33,6 @@ COMPRESSOR_KEYS = {
     "rms_buffer_size": "rms_window_s",
     "makeup_gain": "makeup_gain_lin",
 }
-
-
-def read_folder(config: DictConfig) -> Path:
-    return Path(
-        config.path.exp_folder
-        or experiment_folder(
-            mode=str(config.mode),
-            separator=str(config.separator.model),
-            chain=str(config.chain),
-            apply_compressor=config.apply_compressor if config.apply_compressor in (True, False) else None,
-        )
-    )
-
-
-def read_task(config: DictConfig) -> Task:
-    return load_task(
-        mode=config.mode,
-        music_file=config.path.music_file,
-        listeners_file=config.path.listeners_file,
-        segments_file=config.path.music_segments_test_file,
-        batch=config.evaluate.batch,
-        batch_size=config.evaluate.batch_size,
-        small_test=config.evaluate.small_test,
-    )
 
 
 def read_chain(config: DictConfig) -> Chain:

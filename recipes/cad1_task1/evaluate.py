@@ -10,37 +10,14 @@ from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
+from settings import read_folder, read_task
 
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER
 from cadenza_remix.challenge.scores import PairScore, merge_scores, scores_file_name, write_scores
-from cadenza_remix.challenge.task import Task, experiment_folder, load_task
+from cadenza_remix.challenge.task import Task
 from cadenza_remix.console import exit_status, print_error, shown_progress
 from cadenza_remix.errors import InputError
 from cadenza_remix.runs.scoring import score_pairs
-
-
-def read_folder(config: DictConfig) -> Path:
-    return Path(
-        config.path.exp_folder
-        or experiment_folder(
-            mode=str(config.mode),
-            separator=str(config.separator.model),
-            chain=str(config.chain),
-            apply_compressor=config.apply_compressor if config.apply_compressor in (True, False) else None,
-        )
-    )
-
-
-def read_task(config: DictConfig) -> Task:
-    return load_task(
-        mode=config.mode,
-        music_file=config.path.music_file,
-        listeners_file=config.path.listeners_file,
-        segments_file=config.path.music_segments_test_file,
-        batch=config.evaluate.batch,
-        batch_size=config.evaluate.batch_size,
-        small_test=config.evaluate.small_test,
-    )
 
 
 def merge(task: Task, folder: Path, n_batches: int) -> Path:
@@ -67,6 +44,8 @@ def evaluate(config: DictConfig) -> int:
             pairs=task.pairs,
             segments=task.segments,
             records=folder / "records" / "score",
+            scorer=config.evaluate.scorer,
+            noise=config.evaluate.noise,
             n_workers=config.n_workers,
             progress=progress,
         )

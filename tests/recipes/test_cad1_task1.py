@@ -229,7 +229,7 @@ def test_a_second_run_finds_everything_done(whole: Path, run_once: RunOnce) -> N
         ("evaluate.py", ["path.music_file=none.json"], "none.json: cannot be read: No such file or directory"),
         ("evaluate.py", ["evaluate.batch_size=2", "evaluate.batch=2"], "no such batch: expected 0 to 1, found 2"),
         ("evaluate.py", ["evaluate.merge=true"], "evaluate.batch_size: nothing to merge"),
-        ("evaluate.py", ["path.exp_folder=nowhere"], "nowhere/enhanced_signals: folder is missing"),
+        ("evaluate.py", ["path.exp_folder=nowhere"], "nowhere/enhanced_signals: not found"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_status_2(

@@ -161,7 +161,7 @@ def test_some_listeners_compared_with_another_system(world, undisturbed, tmp_pat
         rows = list(csv.DictReader(file))
     assert all(float(row["difference"]) == 0 for row in rows if row["metric"] == "haaqi")
     assert "0.706" in result.stdout
-    assert "not comparable" in " ".join(result.stdout.split())
+    assert "Not comparable" in " ".join(result.stdout.split())
 
 
 def test_pyclaritys_own_function_has_to_be_installed(world, tmp_path):
