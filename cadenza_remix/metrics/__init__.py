@@ -9,20 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cadenza_remix.metrics.haaqi_index import (
-        HaaqiFeatures as HaaqiFeatures,
-    )
-    from cadenza_remix.metrics.haaqi_index import (
-        HaaqiReference as HaaqiReference,
-    )
-    from cadenza_remix.metrics.haaqi_index import (
-        HaaqiResult as HaaqiResult,
+    from cadenza_remix.metrics.haaqi_cache import (
+        HaaqiReferenceCache as HaaqiReferenceCache,
     )
     from cadenza_remix.metrics.haaqi_index import (
         compute_haaqi as compute_haaqi,
     )
     from cadenza_remix.metrics.haaqi_index import (
         haaqi as haaqi,
+    )
+    from cadenza_remix.metrics.haaqi_reference import (
+        HaaqiReference as HaaqiReference,
+    )
+    from cadenza_remix.metrics.haaqi_result import (
+        HaaqiFeatures as HaaqiFeatures,
+    )
+    from cadenza_remix.metrics.haaqi_result import (
+        HaaqiResult as HaaqiResult,
     )
     from cadenza_remix.metrics.separation import (
         bss_eval as bss_eval,
@@ -40,9 +43,10 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "haaqi": "haaqi_index",
     "compute_haaqi": "haaqi_index",
-    "HaaqiFeatures": "haaqi_index",
-    "HaaqiReference": "haaqi_index",
-    "HaaqiResult": "haaqi_index",
+    "HaaqiFeatures": "haaqi_result",
+    "HaaqiReference": "haaqi_reference",
+    "HaaqiReferenceCache": "haaqi_cache",
+    "HaaqiResult": "haaqi_result",
     "snr_db": "separation",
     "sdr_db": "separation",
     "si_sdr_db": "separation",
