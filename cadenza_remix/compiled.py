@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from numba import njit
+from numba.core.caching import FunctionCache
+
+_FAULTS = (OSError, EOFError, pickle.UnpicklingError)
 
 
 def compiled(*, reorder_sums: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """Compile a loop with Numba and keep the machine code on disk where that is possible.
 
     Division follows NumPy (no exception, so that it can be vectorised) and the loop runs without the interpreter's
-    lock. Where no cache folder can be written the function is compiled anew in each process: slower to start, not an
-    error.
+    lock. Where the cache folder cannot be written or read, be it from the start or later, the function is compiled
+    anew in each process: slower to start, not an error.
 
     Parameters
     ----------
@@ -25,9 +30,24 @@ def compiled(*, reorder_sums: bool = False) -> Callable[[Callable[..., Any]], An
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
 
     def decorate(function: Callable[..., Any]) -> Any:
-        try:
-            return njit(cache=True, **options)(function)
-        except RuntimeError:  # Numba: no folder for the cache
-            return njit(**options)(function)
+        dispatcher = njit(**options)(function)
+        with suppress(RuntimeError):  # Numba: no folder for the cache
+            # What cache=True does, with a cache that may fail.
+            dispatcher._cache = _OptionalCache(function)
+        return dispatcher
 
     return decorate
+
+
+class _OptionalCache(FunctionCache):
+    """Numba's cache on disk, whose folder may be removed, fill up, or turn out to be damaged."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except _FAULTS:
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(*_FAULTS):  # also those of reading: it reads the index before it writes
+            super().save_overload(sig, data)

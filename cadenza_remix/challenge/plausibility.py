@@ -29,18 +29,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from cadenza_remix.audio.resample import resample_samples
 from cadenza_remix.audio.signal import EARS, STEM_SAMPLE_RATE, STEMS, Audio
 from cadenza_remix.challenge.naming import channel_name, pair_folder, stem_path
 from cadenza_remix.challenge.pairs import Pair
-from cadenza_remix.challenge.spectra import Spectra, energy_of, nalr_gains, share_of, spectra_of, unevenness_db
+from cadenza_remix.challenge.reference import PlausibilityReference
+from cadenza_remix.challenge.spectra import energy_of, nalr_gains, share_of, spectra_of, unevenness_db
 from cadenza_remix.challenge.validation import CheckedPair, Fault
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.units import energy_ratio_db, rms
 
-EXCERPT_S = 4.0
-SHORTEST_S = 1.0
-"""Of less than this, spectra cannot be compared: only silence is looked for."""
 MAX_DELAY_S = 0.1
 MAX_LOUDER_DB, MAX_QUIETER_DB = 25.0, 40.0
 
@@ -49,46 +46,6 @@ _SEARCHED_DELAY_S = 1.0
 _MIXTURE_SHARE = 0.985  # 18 dB above the rest: no separation that took anything away
 _FLATNESS_DB = 12.0
 _LOST_DB = 6.0
-
-
-@dataclass(frozen=True, eq=False)
-class PlausibilityReference:
-    """What the stems of a song are compared with, prepared once for all listeners.
-
-    ``stems``: by channel, at 24 kHz and at full length; ``spectra``: (left and right, mixture and four stems, frame,
-    bin) of the excerpt that starts at sample ``start``; ``mono``: that excerpt's mixture, for its delay.
-    """
-
-    stems: Mapping[str, NDArray[np.float32]]
-    mixture_rms: float
-    start: int
-    mono: NDArray[np.float32]
-    spectra: Spectra
-
-    @property
-    def is_comparable(self) -> bool:
-        return self.mono.size >= SHORTEST_S * STEM_SAMPLE_RATE and bool(self.mono.any())
-
-
-def prepare_reference(stems: Mapping[str, Audio], mixture: Audio | None = None) -> PlausibilityReference:
-    """Prepare the clean stems of a song, cut to what the entry holds.
-
-    Parameters
-    ----------
-    stems : mapping of str to Audio
-        vocals, drums, bass, other, of one length.
-    mixture : Audio, optional
-        As long as the stems; their sum otherwise.
-    """
-    at_24k = {stem: _at_24k(audio) for stem, audio in stems.items()}
-    mixed = np.asarray(sum(at_24k.values())) if mixture is None else _at_24k(mixture)
-    n_samples = min(len(mixed), *(len(samples) for samples in at_24k.values()))
-    start = _loudest_start(at_24k, n_samples)
-    chosen = slice(start, min(start + int(EXCERPT_S * STEM_SAMPLE_RATE), n_samples))
-    signals = [mixed, *(at_24k[stem] for stem in STEMS)]
-    spectra = np.stack([[spectra_of(samples[chosen, ear]) for samples in signals] for ear in range(len(EARS))])
-    channels = {channel_name(ear, s): at_24k[s][:n_samples, i] for i, ear in enumerate(EARS) for s in STEMS}
-    return PlausibilityReference(channels, rms(mixed[:n_samples]), start, mixed[chosen].mean(axis=1), spectra)
 
 
 def implausible(pair: Pair, checked: CheckedPair, reference: PlausibilityReference, listener: Listener) -> list[Fault]:
@@ -311,29 +268,11 @@ def _delay(stems: Mapping[str, NDArray[np.float32]], reference: PlausibilityRefe
     return best - most if fits[best] > 1.3 * fits[most] else 0
 
 
-def _loudest_start(stems: Mapping[str, NDArray[np.float32]], n_samples: int) -> int:
-    """Return where the excerpt starts in which all stems sound most: the largest geometric mean of their energies."""
-    width = int(EXCERPT_S * STEM_SAMPLE_RATE)
-    if n_samples <= width:
-        return 0
-    starts = np.arange(0, n_samples - width + 1, STEM_SAMPLE_RATE // 2)
-    fit = np.zeros(starts.size)
-    for samples in stems.values():
-        summed = np.concatenate(([0.0], np.cumsum(np.sum(np.square(samples[:n_samples], dtype=np.float64), axis=1))))
-        energy = summed[starts + width] - summed[starts]
-        fit += np.log(energy + 1e-6 * summed[-1] + 1e-30)
-    return int(starts[fit.argmax()])
-
-
 def _cut(samples: NDArray[np.float32], start: int, n_samples: int) -> NDArray[np.float32]:
     """Return samples from ``start`` on, zeros where there are none."""
     inside = samples[max(start, 0) : max(start + n_samples, 0)]
     before = min(max(-start, 0), n_samples)
     return np.pad(inside, (before, max(0, n_samples - before - inside.size)))[:n_samples]
-
-
-def _at_24k(audio: Audio) -> NDArray[np.float32]:
-    return np.asarray(resample_samples(audio.stereo().samples, audio.sample_rate, STEM_SAMPLE_RATE), dtype=np.float32)
 
 
 def _path(pair: Pair, channel: str) -> str:

@@ -7,7 +7,6 @@ file is read in place and nothing is ever unpacked, so no name in it can reach a
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import threading
 import unicodedata
@@ -16,42 +15,23 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cadenza_remix.challenge.decoding import decode_audio
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER, SUBMISSION_FOLDER, check_name, scale_path
 from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from cadenza_remix.audio.signal import Audio
 
 MAX_FILE_BYTES = 2**29
 """Larger files are not read: an hour of the stereo remix without any compression fits."""
-MAX_DURATION_S = 3600.0
-"""Longer audio is not decoded: a few kilobytes of FLAC can announce days of silence."""
 
 _JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
 _ENCRYPTED = 0x1
 _UTF8_NAME = 0x800
-_BLOCK_FRAMES = 1 << 18
-
-
-@dataclass(frozen=True, eq=False)
-class DecodedFile:
-    """What an audio file holds: its form, the samples it announces and those that could be decoded.
-
-    ``kind``: such as ``FLAC PCM_16``; ``samples``: float32, (n_samples, n_channels), full scale 1.
-    """
-
-    kind: str
-    sample_rate: int
-    n_announced: int
-    samples: NDArray[np.float32]
 
 
 class EnhancedTree:
@@ -209,35 +189,6 @@ def open_tree(path: str | Path) -> EnhancedTree:
     if not path.exists():
         raise InputError("not found", where=path, expected="a folder of enhanced signals or a submission's zip file")
     return _open_zip(path)
-
-
-def decode_audio(contents: bytes, *, where: str) -> DecodedFile:
-    """Decode a whole audio file to its end.
-
-    Raises
-    ------
-    InputError
-        The bytes are no audio, or audio of more than :data:`MAX_DURATION_S`.
-    """
-    import numpy as np
-    import soundfile
-
-    blocks, n_decoded = [], 0
-    try:
-        with soundfile.SoundFile(io.BytesIO(contents)) as file:
-            kind, rate, announced = f"{file.format} {file.subtype}", file.samplerate, file.frames
-            empty = np.zeros((0, file.channels), dtype=np.float32)
-            while n_decoded <= MAX_DURATION_S * rate:
-                block = file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
-                if not len(block):
-                    break
-                blocks.append(block)
-                n_decoded += len(block)
-            else:
-                raise InputError("too long", where=where, expected=f"at most {MAX_DURATION_S:.0f} s of audio")
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        raise InputError("cannot be decoded", where=where, found=str(error).strip().rstrip(".")) from error
-    return DecodedFile(kind, rate, announced, np.concatenate(blocks) if blocks else empty)
 
 
 def _not_a_scale(where: str, found: str) -> InputError:

@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cadenza_remix.challenge.decoding import DecodedFile, decode_audio
 from cadenza_remix.challenge.naming import (
     REMIX_SAMPLE_RATE,
     STEM_SAMPLE_RATE,
@@ -35,7 +36,7 @@ from cadenza_remix.challenge.naming import (
     stem_path,
 )
 from cadenza_remix.challenge.pairs import SCORING_CHANNELS, Pair
-from cadenza_remix.challenge.tree import DecodedFile, EnhancedTree, decode_audio
+from cadenza_remix.challenge.tree import EnhancedTree
 from cadenza_remix.errors import InputError
 
 if TYPE_CHECKING:

@@ -9,55 +9,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cadenza_remix.metrics.bss_v4 import (
-        BssEvalResult as BssEvalResult,
-    )
-    from cadenza_remix.metrics.bss_v4 import (
-        bss_eval as bss_eval,
-    )
-    from cadenza_remix.metrics.bss_v4 import (
-        median_over_tracks as median_over_tracks,
-    )
-    from cadenza_remix.metrics.cancellation import (
-        CancellationResult as CancellationResult,
-    )
-    from cadenza_remix.metrics.cancellation import (
-        cancellation_residual as cancellation_residual,
-    )
-    from cadenza_remix.metrics.cancellation import (
-        cancellation_residual_db as cancellation_residual_db,
-    )
-    from cadenza_remix.metrics.haaqi_index import (
-        HaaqiFeatures as HaaqiFeatures,
-    )
-    from cadenza_remix.metrics.haaqi_index import (
-        HaaqiReference as HaaqiReference,
-    )
-    from cadenza_remix.metrics.haaqi_index import (
-        HaaqiResult as HaaqiResult,
-    )
-    from cadenza_remix.metrics.haaqi_index import (
-        compute_haaqi as compute_haaqi,
-    )
-    from cadenza_remix.metrics.haaqi_index import (
-        haaqi as haaqi,
-    )
-    from cadenza_remix.metrics.separation import (
-        sdr_db as sdr_db,
-    )
-    from cadenza_remix.metrics.separation import (
-        si_sdr_db as si_sdr_db,
-    )
-    from cadenza_remix.metrics.separation import (
-        snr_db as snr_db,
-    )
+    from cadenza_remix.metrics.bss_v4 import BssEvalResult as BssEvalResult
+    from cadenza_remix.metrics.bss_v4 import bss_eval as bss_eval
+    from cadenza_remix.metrics.bss_v4 import median_over_tracks as median_over_tracks
+    from cadenza_remix.metrics.cancellation import CancellationResult as CancellationResult
+    from cadenza_remix.metrics.cancellation import cancellation_residual as cancellation_residual
+    from cadenza_remix.metrics.cancellation import cancellation_residual_db as cancellation_residual_db
+    from cadenza_remix.metrics.haaqi_cache import HaaqiReferenceCache as HaaqiReferenceCache
+    from cadenza_remix.metrics.haaqi_index import compute_haaqi as compute_haaqi
+    from cadenza_remix.metrics.haaqi_index import haaqi as haaqi
+    from cadenza_remix.metrics.haaqi_reference import HaaqiReference as HaaqiReference
+    from cadenza_remix.metrics.haaqi_result import HaaqiFeatures as HaaqiFeatures
+    from cadenza_remix.metrics.haaqi_result import HaaqiResult as HaaqiResult
+    from cadenza_remix.metrics.separation import sdr_db as sdr_db
+    from cadenza_remix.metrics.separation import si_sdr_db as si_sdr_db
+    from cadenza_remix.metrics.separation import snr_db as snr_db
 
 _MODULE_OF = {
     "haaqi": "haaqi_index",
     "compute_haaqi": "haaqi_index",
-    "HaaqiFeatures": "haaqi_index",
-    "HaaqiReference": "haaqi_index",
-    "HaaqiResult": "haaqi_index",
+    "HaaqiFeatures": "haaqi_result",
+    "HaaqiReference": "haaqi_reference",
+    "HaaqiReferenceCache": "haaqi_cache",
+    "HaaqiResult": "haaqi_result",
     "snr_db": "separation",
     "sdr_db": "separation",
     "si_sdr_db": "separation",

@@ -12,7 +12,8 @@ from cadenza_remix.audio.io import find_audio, load_audio, load_stems
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.challenge.metadata import Segment, SongSegments
 from cadenza_remix.challenge.pairs import Pair
-from cadenza_remix.challenge.plausibility import PlausibilityReference, implausible, prepare_reference
+from cadenza_remix.challenge.plausibility import implausible
+from cadenza_remix.challenge.reference import PlausibilityReference, prepare_reference
 from cadenza_remix.challenge.structure import file_names, present_pairs, structure_faults
 from cadenza_remix.challenge.tree import EnhancedTree
 from cadenza_remix.challenge.validation import Fault, check_pair
@@ -76,10 +77,10 @@ def validate_entry(
     Raises
     ------
     InputError
-        Listeners or segments that are needed are not given.
+        Listeners or segments that are needed are not given; without ``pairs``: the entry holds none.
     """
     progress = progress or NoProgress()
-    expected = list(pairs) if pairs is not None else tree.pairs(listeners or ())
+    expected = list(pairs) if pairs is not None else _pairs_there(tree, listeners)
     _check_arguments(expected, references, listeners, segments)
     faults = structure_faults(tree, expected, partial=partial, remix=remix)
     present = present_pairs(tree, expected)
@@ -102,6 +103,15 @@ def validate_entry(
     faults += [songs.faults[song] for song in dict.fromkeys(pair.song for pair in expected) if song in songs.faults]
     faults += [fault for pair in present for fault in of_pair[pair]]
     return ValidationReport(tuple(faults), tuple(p for p in present if _is_ok(p, tree, of_pair[p], songs, remix)))
+
+
+def _pairs_there(tree: EnhancedTree, listeners: Mapping[str, Listener] | None) -> list[Pair]:
+    """Return the pairs that a tree holds; folders of listeners whom nobody knows are left to be told as faults."""
+    pairs = [pair for pair in tree.pairs(listeners or ()) if listeners is None or pair.listener in listeners]
+    if not pairs:
+        expected = "<listener>/<song>/<listener>_<song>_*.flac"
+        raise InputError("holds no enhanced signals", where=tree.where, expected=expected)
+    return pairs
 
 
 def _check_arguments(

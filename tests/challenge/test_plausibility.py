@@ -10,7 +10,8 @@ import pytest
 from cadenza_remix.audio.io import load_audio, load_stems
 from cadenza_remix.audio.signal import EARS, STEMS, Audio
 from cadenza_remix.challenge.pairs import Pair
-from cadenza_remix.challenge.plausibility import implausible, prepare_reference
+from cadenza_remix.challenge.plausibility import implausible
+from cadenza_remix.challenge.reference import prepare_reference
 from cadenza_remix.challenge.spectra import share_of, spectra_of
 from cadenza_remix.challenge.validation import CheckedPair
 from cadenza_remix.hearing.audiogram import load_listeners

@@ -15,10 +15,12 @@ import pytest
 import soundfile
 
 from cadenza_remix.audio.io import read_scaled_flac
+from cadenza_remix.challenge import decoding
 from cadenza_remix.challenge import tree as tree_module
+from cadenza_remix.challenge.decoding import decode_audio
 from cadenza_remix.challenge.naming import scale_path, stem_path
 from cadenza_remix.challenge.pairs import Pair
-from cadenza_remix.challenge.tree import decode_audio, open_tree
+from cadenza_remix.challenge.tree import open_tree
 from cadenza_remix.errors import InputError
 
 SONGS, LISTENERS = ("Beta - B", "Alpha - A"), ("L2", "L1")
@@ -174,8 +176,8 @@ def test_names_beyond_ascii_are_read_however_they_were_written(tmp_path: Path) -
 
 def test_too_long_or_too_large_files_are_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = stem_name("L1", SONGS[0])
-    monkeypatch.setattr(tree_module, "MAX_DURATION_S", 0.05)
-    monkeypatch.setattr(tree_module, "_BLOCK_FRAMES", 512)
+    monkeypatch.setattr(decoding, "MAX_DURATION_S", 0.05)
+    monkeypatch.setattr(decoding, "_BLOCK_FRAMES", 512)
     with pytest.raises(InputError, match=r"bass.flac: too long: expected at most 0 s of audio"):
         open_tree(folder).read_audio(name)
     monkeypatch.setattr(tree_module, "MAX_FILE_BYTES", 100)

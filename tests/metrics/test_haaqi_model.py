@@ -50,7 +50,7 @@ def test_noise_is_that_of_numpy_and_leaves_the_generator_as_numpy_does(seed, nor
     stream = NormalStream(ours)
     for n_draws, n_added in ((1, 1), (7, 5), (0, 0), (2, 2), (313, 313), (20_001, 20_001), (5, 0)):
         out = np.ones(n_added, dtype=np.float32)
-        stream.add_to(out, n_draws, 0.5)
+        stream.add_row(0, out, n_draws, 0.5)
         expected = 1.0 + 0.5 * numpys.standard_normal(n_draws)[:n_added]
         np.testing.assert_allclose(out, expected, rtol=0, atol=4e-6)  # single precision, up to 4.5 standard deviations
     stream.skip(1001)
@@ -64,7 +64,7 @@ def test_a_generator_of_another_kind_is_asked_itself():
     numpys, ours = (np.random.RandomState(np.random.PCG64(3)) for _ in range(2))
     stream = NormalStream(ours)
     out = np.zeros(90, dtype=np.float32)
-    stream.add_to(out, 100, 2.0)
+    stream.add_row(0, out, 100, 2.0)
     stream.finish()
     np.testing.assert_allclose(out, 2.0 * numpys.standard_normal(100)[:90], rtol=1e-6)
     assert ours.random_sample() == numpys.random_sample()

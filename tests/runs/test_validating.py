@@ -143,6 +143,11 @@ def test_what_is_needed_is_asked_for(entry, music):
     with pytest.raises(InputError, match="references without listeners"):
         validate_entry(tree, references=music)
     with pytest.raises(InputError, match="unknown listener 'L5040'"):
-        validate_entry(tree, references=music, listeners={"L5076": listeners()["L5076"]})
+        validate_entry(tree, pairs=PAIRS, references=music, listeners={"L5076": listeners()["L5076"]})
+    report = validate_entry(tree, references=music, listeners={"L5076": listeners()["L5076"]})
+    assert [(f.kind, f.path) for f in report.faults] == [("listener_unknown", "L5040")]
+    assert report.n_pairs_ok == 3
+    with pytest.raises(InputError, match="holds no enhanced signals"):
+        validate_entry(tree, references=music, listeners={})
     with pytest.raises(InputError, match=r"no expected duration: expected 'One'"):
         validate_entry(tree, segments={})

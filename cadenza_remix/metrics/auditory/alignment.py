@@ -111,26 +111,30 @@ class Blocks:
 class AlignmentTarget:
     """One group of channels of the reference, ready to have other signals aligned to it.
 
-    ``head`` and ``tail``: sums of the first and of the last k samples about the mean; ``kept``: what ``keep`` made.
+    ``kept`` and ``kept_edges``: what ``keep`` made.
     """
 
     grid: Grid
     lanes: Lanes
-    head: NDArray[np.float64]
-    tail: NDArray[np.float64]
     kept: Blocks | None = None
+    kept_edges: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     @classmethod
     def of(cls, lanes: Lanes, factor: int = 1) -> AlignmentTarget:
         """Prepare lanes; ``factor`` (1, 2 or 4) says how much slower than their samples they vary for the most part."""
-        grid = Grid.for_length(lanes.n_samples, factor)
-        return cls(grid, lanes, *_edge_sums(lanes, grid))
+        return cls(Grid.for_length(lanes.n_samples, factor), lanes)
 
     def keep(self) -> AlignmentTarget:
         """Return the target with its transforms made once and for all."""
         blocks = Blocks(self.lanes, self.grid, 0)
         blocks.spectra = list(blocks.spectra)
-        return replace(self, kept=blocks)
+        edges = _edge_sums(self.lanes, self.grid) if self.lanes.mean.any() else None
+        return replace(self, kept=blocks, kept_edges=edges)
+
+    @property
+    def n_bytes(self) -> int:
+        spectra = 0 if self.kept is None else sum(spectrum.nbytes for spectrum in self.kept.spectra)
+        return self.lanes.values.nbytes + spectra + sum(edge.nbytes for edge in self.kept_edges or ())
 
     def delays(self, processed: Lanes) -> NDArray[np.int64]:
         """Return for each lane the delay d, |d| <= 100 ms, that makes sum(reference[t] * processed[t + d]) largest.
@@ -179,10 +183,11 @@ class AlignmentTarget:
         """Return what the means add to the sums at each delay from -max_delay to max_delay - 1."""
         n, most = self.grid.n_samples, self.grid.max_delay
         mean = self.lanes.mean
+        own_head, own_tail = self.kept_edges or _edge_sums(self.lanes, self.grid)
         head, tail = _edge_sums(processed, self.grid)
         # For delay d the sum runs over the reference without its last d samples and the processed without its first d;
         # for a negative one the other way round. All samples about their mean add up to zero.
-        sum_x = -np.concatenate((self.head[:0:-1], self.tail[:-1]))
+        sum_x = -np.concatenate((own_head[:0:-1], own_tail[:-1]))
         sum_y = -np.concatenate((tail[:0:-1], head[:-1]))
         overlap = n - np.abs(np.arange(-most, most))
         return mean * sum_y + processed.mean * sum_x + np.multiply.outer(overlap, mean * processed.mean)

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
+from cadenza_remix.compiled import compiled
 from cadenza_remix.metrics.auditory import filters
 from cadenza_remix.metrics.auditory.filters import LANES, MODEL_RATE, Lanes
 
@@ -82,7 +83,22 @@ _CONTROL_BANDWIDTH = Cochlea.with_loss(np.full(len(AUDIOGRAM_FREQUENCIES_HZ), _C
 
 def middle_ear(sound: NDArray[np.floating]) -> NDArray[np.float64]:
     """Filter as the middle ear does: first-order low-pass at 5 kHz, second-order high-pass at 350 Hz."""
-    return scipy.signal.lfilter(*_middle_ear_filter(), sound.astype(np.float64))
+    filtered = np.empty(len(sound))
+    _third_order(*_middle_ear_filter(), sound, filtered)
+    return filtered
+
+
+@compiled()
+def _third_order(b, a, x, y):  # type: ignore[no-untyped-def]
+    """Filter as ``scipy.signal.lfilter`` does, from rest."""
+    b0, b1, b2, b3, a1, a2, a3 = b[0], b[1], b[2], b[3], a[1], a[2], a[3]
+    s0 = s1 = s2 = 0.0
+    for i in range(len(y)):
+        value = b0 * x[i] + s0
+        s0 = b1 * x[i] - a1 * value + s1
+        s1 = b2 * x[i] - a2 * value + s2
+        s2 = b3 * x[i] - a3 * value
+        y[i] = value
 
 
 @cache

@@ -23,7 +23,7 @@ from cadenza_remix.metrics.auditory.cochlea import (
     signal_path,
 )
 from cadenza_remix.metrics.auditory.filters import LANES
-from cadenza_remix.metrics.auditory.noise import NormalStream
+from cadenza_remix.metrics.auditory.noise import ThresholdNoise
 from cadenza_remix.metrics.auditory.scratch import Scratch
 
 _NOISE_DB_RE_THRESHOLD = -10.0
@@ -39,10 +39,17 @@ class _Side:
     """
 
     def __init__(
-        self, sound: NDArray[np.float64], cochlea: Cochlea, level1_db_spl: float, scratch: Scratch | None
+        self,
+        sound: NDArray[np.float64],
+        cochlea: Cochlea,
+        level1_db_spl: float,
+        scratch: Scratch | None,
+        *,
+        first_noise_row: int,
     ) -> None:
         self.n_samples = len(sound)
         self.level1_db_spl = level1_db_spl
+        self._first_noise_row = first_noise_row
         self._scratch = scratch
         self._sound = np.zeros(padded_length(len(sound)))
         self._sound[: len(sound)] = sound
@@ -96,13 +103,17 @@ class _Side:
         control_rms = np.concatenate([control.rms for control in self._controls])
         return loudness_spectrum_db(np.concatenate(self._signal_rms), control_rms, self._cochlea, self.level1_db_spl)
 
+    @property
+    def n_bytes(self) -> int:
+        return self._sound.nbytes + self._storage.nbytes + sum(sums.nbytes for sums in self._sums)
+
     def channel(self, k: int) -> NDArray[np.float32]:
         return self.rows[k // LANES][k % LANES]
 
-    def add_noise(self, k: int, shift: int, noise: NormalStream) -> None:
+    def add_noise(self, k: int, shift: int, noise: ThresholdNoise) -> None:
         """Add the threshold's noise to a channel's motion, which has been shifted already."""
         gain = 10.0 ** ((_NOISE_DB_RE_THRESHOLD - self.level1_db_spl) / 20.0)
-        noise.add_to(self.channel(k)[shift:], self.n_samples, gain)
+        noise.add_row(self._first_noise_row + k, self.channel(k)[shift:], self.n_samples, gain)
 
 
 class HeardReference:
@@ -129,7 +140,7 @@ class HeardReference:
     ) -> None:
         self.level1_db_spl = level1_db_spl
         self.n_samples = len(sound)
-        self._side = _Side(sound, cochlea, level1_db_spl, scratch)
+        self._side = _Side(sound, cochlea, level1_db_spl, scratch, first_noise_row=0)
         bandwidths = [self._side.run_control(group).bandwidth for group in range(N_GROUPS)]
         self.shift = group_delays(np.concatenate(bandwidths))
         self._kept: list[list[AlignmentTarget]] = []
@@ -148,16 +159,21 @@ class HeardReference:
             yield (AlignmentTarget.of(lanes, factor) for lanes, factor in both)
             self._side.adapt(group, vibration, (_IN_PLACE, _IN_PLACE), self.shift)
 
-    def keep(self, noise: NormalStream) -> None:
+    def keep(self, noise: ThresholdNoise) -> None:
         self._kept = [[target.keep() for target in targets] for targets in self._walk(fresh=True)]
         self.add_noise(noise)
 
-    def add_noise(self, noise: NormalStream) -> None:
+    def add_noise(self, noise: ThresholdNoise) -> None:
         for k in range(N_CHANNELS):
             self._side.add_noise(k, int(self.shift[k]), noise)
         self.audible = covariance.audible_tiles(self._side.rows)
         self.smooth = self._side.smoothed()
         self.spectrum_db = self._side.spectrum_db()
+
+    @property
+    def n_bytes(self) -> int:
+        targets = sum(target.n_bytes for group in self._kept for target in group)
+        return self._side.n_bytes + targets + self.audible.nbytes + self.smooth.nbytes
 
     @property
     def is_kept(self) -> bool:
@@ -181,7 +197,7 @@ class HeardProcessed:
 
 
 def hear_processed(
-    sound: NDArray[np.float64], cochlea: Cochlea, reference: HeardReference, noise: NormalStream, scratch: Scratch
+    sound: NDArray[np.float64], cochlea: Cochlea, reference: HeardReference, noise: ThresholdNoise, scratch: Scratch
 ) -> HeardProcessed:
     """Run a processed signal through the model, aligned to the reference in every channel.
 
@@ -194,7 +210,7 @@ def hear_processed(
     scratch : Scratch
         Where large arrays come from.
     """
-    side = _Side(sound, cochlea, reference.level1_db_spl, scratch)
+    side = _Side(sound, cochlea, reference.level1_db_spl, scratch, first_noise_row=N_CHANNELS)
     buffers = side.buffers()
     for group, targets in enumerate(reference.groups()):
         side.run_control(group)

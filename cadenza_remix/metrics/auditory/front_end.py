@@ -69,6 +69,10 @@ class BroadbandTarget:
         self._centred = reference - reference.mean()
         self._conjugate = scipy.fft.rfft(self._centred.astype(np.float32), self._size).conj()
 
+    @property
+    def n_bytes(self) -> int:
+        return self._centred.nbytes + self._conjugate.nbytes
+
     def delay(self, processed: NDArray[np.floating]) -> int:
         """Return by how many samples ``processed`` is to be taken early.
 

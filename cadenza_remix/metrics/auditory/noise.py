@@ -8,7 +8,7 @@ that need them, and the generator is left exactly where NumPy would have left it
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,16 @@ from cadenza_remix.metrics.auditory.arithmetic import log2
 _N = 624
 _TO_SQUARE = 2.0**-52
 _MINUS_TWO_LN2 = np.float32(-2.0 * math.log(2.0))
+
+
+class ThresholdNoise(Protocol):
+    """Where the model's noise comes from: rows of normal numbers, those of the reference first."""
+
+    def add_row(self, row: int, out: NDArray[np.float32], n_draws: int, gain: float) -> None: ...
+
+    def skip(self, n_draws: int) -> None: ...
+
+    def finish(self) -> None: ...
 
 
 class NormalStream:
@@ -49,8 +59,11 @@ class NormalStream:
             self._cursor = np.array([self._state["state"]["pos"], self._state["has_gauss"]], dtype=np.int64)
             self._kept = float(self._state["gauss"])
 
-    def add_to(self, out: NDArray[np.float32], n_draws: int, gain: float) -> None:
-        """Draw ``n_draws`` normals and add the first ``len(out)`` of them, times ``gain``, to ``out``."""
+    def add_row(self, row: int, out: NDArray[np.float32], n_draws: int, gain: float) -> None:
+        """Draw ``n_draws`` normals and add the first ``len(out)`` of them, times ``gain``, to ``out``.
+
+        Rows are drawn in the order in which they are asked for, whatever their number.
+        """
         if not self._fast:
             out += gain * self._source.standard_normal(n_draws)[: len(out)]
             return
@@ -67,7 +80,7 @@ class NormalStream:
 
     def skip(self, n_draws: int) -> None:
         """Draw normals that nobody needs."""
-        self.add_to(np.empty(0, dtype=np.float32), n_draws, 0.0)
+        self.add_row(0, np.empty(0, dtype=np.float32), n_draws, 0.0)
 
     def finish(self) -> None:
         """Leave the generator where drawing from it would have left it."""
