@@ -1,7 +1,7 @@
 """Pack an entry for the challenge, and check its form before it is sent.
 
 A submission is ``submission_<TEAM>.zip`` with one folder ``evaluation`` at its top and the tree of
-:mod:`cadenza_remix.challenge.naming` below it. What is checked is told in :mod:`cadenza_remix.challenge.validation`;
+:mod:`cadenza_remix.challenge.naming` below it. What is checked is told in :mod:`cadenza_remix.challenge.checks.files`;
 with the clean stems at hand, :mod:`cadenza_remix.runs.validating` finds more.
 """
 
@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cadenza_remix.atomic import atomic_path
+from cadenza_remix.challenge.checks.files import Fault, check_pair
+from cadenza_remix.challenge.checks.structure import file_names, present_pairs, structure_faults
 from cadenza_remix.challenge.metadata import SongEntry, SongSegments
 from cadenza_remix.challenge.naming import SUBMISSION_FOLDER, check_name
 from cadenza_remix.challenge.pairs import Pair, make_pairs
-from cadenza_remix.challenge.structure import file_names, present_pairs, structure_faults
 from cadenza_remix.challenge.tree import EnhancedTree, open_tree
-from cadenza_remix.challenge.validation import Fault, check_pair
 from cadenza_remix.errors import InputError
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold: equal entries give equal files

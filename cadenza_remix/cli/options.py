@@ -13,7 +13,7 @@ from cadenza_remix.console import out, print_error
 from cadenza_remix.errors import unknown_name
 
 if TYPE_CHECKING:
-    from cadenza_remix.challenge.validation import Fault
+    from cadenza_remix.challenge.checks.files import Fault
     from cadenza_remix.runs.pool import Failure
 
 MOST_FAULTS = 40

@@ -82,6 +82,7 @@ def score(
         checked = validate_entry(
             source.tree,
             pairs=plan.pairs,
+            known_good=plan.found.keys(),
             references=references,
             listeners=people,
             segments=cuts,

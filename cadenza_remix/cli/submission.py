@@ -19,10 +19,18 @@ def submission_pack(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with enhanced_signals/.")],
     team: Annotated[str, typer.Option("--team", help="The team's identifier, such as E016.")],
     out_folder: Annotated[Path, typer.Option("--out", help="Folder for the zip file.")] = Path(),
+    workers: WorkersOption = None,
+    all_faults: AllFaultsOption = False,
 ) -> None:
-    """Pack enhanced signals into submission_<TEAM>.zip, unless they have faults."""
+    """Check enhanced signals and pack them into submission_<TEAM>.zip; nothing is packed that has faults."""
     from cadenza_remix.challenge.submission import pack_submission
+    from cadenza_remix.challenge.tree import open_tree
+    from cadenza_remix.runs.validating import validate_entry
 
+    with shown_progress() as progress:
+        report = validate_entry(open_tree(folder), n_workers=workers, progress=progress)
+    if report.faults:
+        raise InputError(print_faults(report.faults, show_all=all_faults), where=folder)
     out.print(str(pack_submission(folder, out_folder, team)), soft_wrap=True)
 
 

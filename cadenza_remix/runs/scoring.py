@@ -62,8 +62,8 @@ class ScoreReport:
 class ScoreJob:
     """All that scoring a pair needs; it can be sent to another process.
 
-    ``references``: the clean stems of each song (folder or file) that has any; ``segments``: in test mode, what of them counts;
-    ``records``: the folder of the records; ``scorer``, ``noise``: see `cadenza_remix.challenge.scorers`.
+    ``references``: the clean stems of each song (folder or file) that has any; ``segments``: in test mode, what of them
+    counts; ``records``: the folder of the records; ``scorer``, ``noise``: see `cadenza_remix.challenge.scorers`.
     """
 
     source: ProcessedSource

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cadenza_remix.audio.io import find_audio, load_audio, load_stems
 from cadenza_remix.audio.signal import Audio
+from cadenza_remix.challenge.checks.files import Fault, check_pair
+from cadenza_remix.challenge.checks.plausibility import implausible
+from cadenza_remix.challenge.checks.song_reference import PlausibilityReference, prepare_reference
+from cadenza_remix.challenge.checks.structure import file_names, present_pairs, structure_faults
 from cadenza_remix.challenge.metadata import Segment, SongSegments
 from cadenza_remix.challenge.pairs import Pair
-from cadenza_remix.challenge.plausibility import implausible
-from cadenza_remix.challenge.reference import PlausibilityReference, prepare_reference
-from cadenza_remix.challenge.structure import file_names, present_pairs, structure_faults
 from cadenza_remix.challenge.tree import EnhancedTree
-from cadenza_remix.challenge.validation import Fault, check_pair
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.runs.pool import run_units
@@ -50,6 +50,7 @@ def validate_entry(
     segments: Mapping[str, SongSegments] | None = None,
     partial: bool = False,
     remix: bool = True,
+    known_good: Collection[Pair] = (),
     n_workers: int | None = None,
     progress: Progress | None = None,
 ) -> ValidationReport:
@@ -73,6 +74,8 @@ def validate_entry(
         Pairs of which there is nothing are no fault.
     remix : bool
         A pair without its remix is incomplete.
+    known_good : collection of Pair
+        Pairs whose files were in order before and have not changed: they are not decoded again.
 
     Raises
     ------
@@ -84,7 +87,9 @@ def validate_entry(
     _check_arguments(expected, references, listeners, segments)
     faults = structure_faults(tree, expected, partial=partial, remix=remix)
     present = present_pairs(tree, expected)
-    in_order = [pair for song in dict.fromkeys(p.song for p in present) for pair in present if pair.song == song]
+    place = {song: index for index, song in enumerate(dict.fromkeys(pair.song for pair in present))}
+    unknown = [pair for pair in present if pair not in known_good]
+    in_order = sorted(unknown, key=lambda pair: place[pair.song])  # the pairs of a song one after the other
     songs = _Songs(references, segments)
     progress.start("validate", len(in_order))
 
@@ -99,7 +104,7 @@ def validate_entry(
     results, failures = run_units(in_order, work, n_workers=n_workers, name=lambda pair: f"{pair.listener}/{pair.song}")
     if failures:  # a fault of the entry is no failure of a unit
         raise failures[0].error
-    of_pair = dict(zip(in_order, results, strict=True))
+    of_pair = dict.fromkeys(present, ()) | dict(zip(in_order, results, strict=True))
     faults += [songs.faults[song] for song in dict.fromkeys(pair.song for pair in expected) if song in songs.faults]
     faults += [fault for pair in present for fault in of_pair[pair]]
     return ValidationReport(tuple(faults), tuple(p for p in present if _is_ok(p, tree, of_pair[p], songs, remix)))

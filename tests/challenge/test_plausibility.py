@@ -9,11 +9,11 @@ import pytest
 
 from cadenza_remix.audio.io import load_audio, load_stems
 from cadenza_remix.audio.signal import EARS, STEMS, Audio
+from cadenza_remix.challenge.checks.files import CheckedPair
+from cadenza_remix.challenge.checks.plausibility import implausible
+from cadenza_remix.challenge.checks.song_reference import prepare_reference
+from cadenza_remix.challenge.checks.spectra import share_of, spectra_of
 from cadenza_remix.challenge.pairs import Pair
-from cadenza_remix.challenge.plausibility import implausible
-from cadenza_remix.challenge.reference import prepare_reference
-from cadenza_remix.challenge.spectra import share_of, spectra_of
-from cadenza_remix.challenge.validation import CheckedPair
 from cadenza_remix.hearing.audiogram import load_listeners
 from cadenza_remix.remix import enhance_stems, load_chain
 from cadenza_remix.separation.loading import load_separator

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from cadenza_remix.challenge.checks.files import MAX_SCALE, Fault, check_pair
+from cadenza_remix.challenge.checks.structure import file_names, present_pairs, structure_faults
 from cadenza_remix.challenge.naming import channel_name, remix_path, scale_path, stem_path, stem_paths
 from cadenza_remix.challenge.pairs import SCORING_CHANNELS, Pair, make_pairs
-from cadenza_remix.challenge.structure import file_names, present_pairs, structure_faults
 from cadenza_remix.challenge.tree import open_tree
-from cadenza_remix.challenge.validation import MAX_SCALE, Fault, check_pair
 
 PAIR = Pair("Song", "L1")
 

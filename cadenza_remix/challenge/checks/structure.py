@@ -26,10 +26,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from cadenza_remix.challenge.checks.files import Fault
 from cadenza_remix.challenge.naming import SUBMISSION_FOLDER, pair_paths
 from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.challenge.tree import EnhancedTree
-from cadenza_remix.challenge.validation import Fault
 
 
 def structure_faults(

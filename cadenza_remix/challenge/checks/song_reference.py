@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from cadenza_remix.audio.resample import resample_samples
 from cadenza_remix.audio.signal import EARS, STEM_SAMPLE_RATE, STEMS, Audio
+from cadenza_remix.challenge.checks.spectra import Spectra, spectra_of
 from cadenza_remix.challenge.naming import channel_name
-from cadenza_remix.challenge.spectra import Spectra, spectra_of
 from cadenza_remix.units import rms
 
 EXCERPT_S = 4.0

@@ -1,7 +1,7 @@
 """What is wrong with the files of an entry, each looked at alone: their form and their scales.
 
-Which files there are is the matter of :mod:`cadenza_remix.challenge.structure`; what only the clean stems can tell, of
-:mod:`cadenza_remix.challenge.plausibility`.
+Which files there are is the matter of :mod:`cadenza_remix.challenge.checks.structure`; what only the clean stems can
+tell, of :mod:`cadenza_remix.challenge.checks.plausibility`.
 
 ===================  ===============================================================================================
 kind                 what it says
@@ -65,8 +65,8 @@ class Fault:
     expected, found : str
         Empty where the problem says all.
     kind : str
-        For programs: one of the tables of this module, of :mod:`cadenza_remix.challenge.structure` and of
-        :mod:`cadenza_remix.challenge.plausibility`.
+        For programs: one of the tables of this module, of :mod:`cadenza_remix.challenge.checks.structure` and of
+        :mod:`cadenza_remix.challenge.checks.plausibility`.
     """
 
     path: str

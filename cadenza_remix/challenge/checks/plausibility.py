@@ -2,8 +2,8 @@
 
 Nothing here judges how good a separation is: a fault is told only where an honest entry, however poor, would not come
 out so. All comparisons are made in the short-time spectra of one excerpt of a song, the one in which all stems sound
-most, and through a filter that is fitted (see :mod:`cadenza_remix.challenge.spectra`), so that neither NAL-R nor gain,
-polarity or a constant delay matters.
+most, and through a filter that is fitted (see :mod:`cadenza_remix.challenge.checks.spectra`), so that neither NAL-R nor
+gain, polarity or a constant delay matters.
 
 =============  ====================================================================================================
 kind           what it says
@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from cadenza_remix.audio.signal import EARS, STEM_SAMPLE_RATE, STEMS, Audio
+from cadenza_remix.challenge.checks.files import CheckedPair, Fault
+from cadenza_remix.challenge.checks.song_reference import PlausibilityReference
+from cadenza_remix.challenge.checks.spectra import energy_of, nalr_gains, share_of, spectra_of, unevenness_db
 from cadenza_remix.challenge.naming import channel_name, pair_folder, stem_path
 from cadenza_remix.challenge.pairs import Pair
-from cadenza_remix.challenge.reference import PlausibilityReference
-from cadenza_remix.challenge.spectra import energy_of, nalr_gains, share_of, spectra_of, unevenness_db
-from cadenza_remix.challenge.validation import CheckedPair, Fault
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.units import energy_ratio_db, rms
 
