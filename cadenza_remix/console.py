@@ -112,7 +112,8 @@ class LineProgress:
 
 def _rate(done: float, seconds: float) -> str:
     """Say how fast work goes on, by the minute."""
-    return f"{60 * done / max(seconds, 1e-3):.3g}/min"
+    per_minute = 60 * done / max(seconds, 1e-3)
+    return f"{per_minute:.0f}/min" if per_minute >= 10 else f"{per_minute:.2g}/min"
 
 
 def _duration(seconds: float) -> str:

@@ -93,8 +93,9 @@ def bss_eval(
     - Perfection. What is less than -200 dB of the target counts as nothing here (plus infinity), museval prints its
       rounding: some value above 200 dB.
     - Lengths that differ are refused, museval pads or cuts the estimate.
-    - Empty bands. Where no reference has energy in a band (music above the limit of its codec), the filters there hang
-      on rounding, and with them SIR and SAR in the third decimal, here as there.
+    - Empty bands. Where no reference has energy in a band (music decoded from a codec that cuts the highest octave), the
+      filters there hang on rounding, and SIR and SAR with them: up to about 0.01 dB between the two, and 0.006 dB
+      between museval and itself with the stems in another order. Stems of 16 bit have no such band: below 1e-6 dB.
 
     Memory beyond the signals does not grow with their length: mainly a matrix of ``(n_sources * n_channels *
     filter_length) ** 2`` numbers, 134 MB for four stereo sources.
