@@ -167,7 +167,7 @@ def main() -> None:
             name: scipy.signal.resample_poly(archive[name][22_050:, 0].astype(np.float64), 80, 147)[:N_SAMPLES]
             for name in archive.files
         }
-    pools = [other_pool(seed) for seed in range(options.pools)]
+    pools = [other_pool(1000 + seed) for seed in range(options.pools)]
     found = [(case, outcome(case, ears[case.ear], options.seeds, pools)) for case in cases(stems, ears)]
     report(found, options.seeds)
 

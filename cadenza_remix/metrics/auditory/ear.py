@@ -67,9 +67,8 @@ class _Side:
 
     def _empty(self, n_arrays: int) -> NDArray[np.float32]:
         size = LANES * len(self._sound)
-        if self._scratch is None:
-            return np.empty((n_arrays, size), dtype=np.float32)
-        return self._scratch.empty(n_arrays * size).reshape(n_arrays, size)
+        empty = Scratch().empty if self._scratch is None else self._scratch.empty
+        return empty(n_arrays * size).reshape(n_arrays, size)
 
     def run_control(self, group: int) -> Control:
         gains = self._storage[group]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from cadenza_remix.compiled import compiled
 from cadenza_remix.metrics.auditory.arithmetic import exp2, log2
+from cadenza_remix.metrics.auditory.scratch import aligned_empty
 
 MODEL_RATE = 24000
 """Hz; every signal is brought to this rate first."""
@@ -56,7 +57,8 @@ def filter_work(
 
     The gain of the filter rides on the carrier, which meets the signal on its way in and on its way out.
     """
-    work = np.zeros(_WORK_SIZE)
+    work = aligned_empty(_WORK_SIZE, np.float64)
+    work[:] = 0.0
     for offset, values in (
         (_DECAY, decay),
         (_COS_STEP, np.cos(radians_per_sample)),

@@ -12,6 +12,7 @@ from cadenza_remix.compiled import compiled
 from cadenza_remix.metrics.auditory.arithmetic import log2
 from cadenza_remix.metrics.auditory.cochlea import Vibration
 from cadenza_remix.metrics.auditory.filters import LANES, MODEL_RATE
+from cadenza_remix.metrics.auditory.scratch import aligned_empty
 
 HALF_WINDOW = 96
 """Hop of the envelope smoothing, 4 ms at 24 kHz; its window is twice as long."""
@@ -93,6 +94,8 @@ def adapt(
         level1_db_spl - attenuation_ihc_db,
         _WINDOW,
         (*_DECAYS, *_WEIGHTS, _DIRECT),
+        aligned_empty(_WORK_SIZE, np.float64),
+        *aligned_empty(2 * _ROWS, np.float32).reshape(2, _ROWS),
         rows,
         sums,
     )
@@ -216,18 +219,18 @@ def _adapt(linear, window, modes, work, gains):  # type: ignore[no-untyped-def]
 
 @compiled()
 def _hair_cells(  # type: ignore[no-untyped-def]
-    envelope, motion, n_samples, places, begins, ends, level_offset_db, window, modes, rows, sums
+    envelope, motion, n_samples, places, begins, ends, level_offset_db, window, modes, work, linear, gains, rows, sums
 ):
     """Turn compressed envelopes and motion into dB above threshold, with adaptation.
 
     ``places``, ``begins``, ``ends`` of shape (2, LANES): where each lane's envelope (0) and motion (1) is read and the
     span of output samples for which it is there. ``rows`` (LANES, n_samples) takes the motion, ``sums``
-    (n_half_windows, 2, LANES) the envelope under the rising and the falling half of the smoothing window.
+    (n_half_windows, 2, LANES) the envelope under the rising and the falling half of the smoothing window. ``work``,
+    ``linear`` and ``gains`` are room to work in.
     """
-    work = np.zeros(_WORK_SIZE)
+    work[:] = 0.0
     for i in range(_STEP_ROWS):
         work[_LEVEL_OFFSET + i] = level_offset_db[i % LANES]
-    linear, gains = np.empty(_ROWS, np.float32), np.empty(_ROWS, np.float32)
     last_begin, first_end = begins[1].max(), ends[1].min()
     for start in range(0, n_samples, HALF_WINDOW):
         _take(envelope, places[0], begins[0], ends[0], start, linear)
