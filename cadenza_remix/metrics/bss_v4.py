@@ -93,7 +93,7 @@ def bss_eval(
     - Perfection. What is less than -200 dB of the target counts as nothing here (plus infinity), museval prints its
       rounding: some value above 200 dB.
     - Lengths that differ are refused, museval pads or cuts the estimate.
-    - Empty bands. Where no reference has energy in a band (music decoded from a codec that cuts the highest octave), the
+    - Empty bands. Where no reference has energy in a band (music whose codec cut the highest octave), the
       filters there hang on rounding, and SIR and SAR with them: up to about 0.01 dB between the two, and 0.006 dB
       between museval and itself with the stems in another order. Stems of 16 bit have no such band: below 1e-6 dB.
 

@@ -13,38 +13,25 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
-from cadenza_remix.audio.io import load_audio, load_stems
-from cadenza_remix.demo import demo_song
-
 HERE = Path(__file__).resolve().parent
-
-
-def write_music(path: Path) -> None:
-    """Write the demo's song and stems as arrays, for environments that cannot decode AAC."""
-    song = demo_song()
-    stems = {name: audio.samples for name, audio in load_stems(song.path).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, mixture=load_audio(song.path).samples, **stems)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clarity-python", required=True, type=Path)
     parser.add_argument("--spleeter-python", required=True, type=Path)
+    parser.add_argument("--music", required=True, type=Path, help="what evaluation/music.py writes")
     parser.add_argument("--work", type=Path, default=Path("build/parity"))
     options = parser.parse_args()
-    music = options.work / "music.npz"
-    write_music(music)
     # absolute(), not resolve(): the interpreter of an environment is a link whose place decides what it imports.
     clarity, spleeter = str(options.clarity_python.absolute()), str(options.spleeter_python.absolute())
     ours = sys.executable
     scripts = {
         "hearing": [clarity, "hearing.py"],
-        "haaqi": [clarity, "haaqi.py", "--music", str(music.absolute())],
-        "separation metrics": [clarity, "separation_metrics.py", "--music", str(music.absolute())],
+        "haaqi": [clarity, "haaqi.py", "--music", str(options.music.absolute())],
+        "separation metrics": [clarity, "separation_metrics.py", "--music", str(options.music.absolute())],
         "official": [ours, "official_evaluator.py", "--clarity-python", clarity, "--work", f"{options.work}/official"],
+        "scorer": [clarity, "clarity_scorer.py", "--work", f"{options.work}/official"],
         "spleeter": [ours, "spleeter.py", "--oracle-python", spleeter, "--work", f"{options.work}/spleeter"],
     }
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "PYTHONUNBUFFERED": "1"}
