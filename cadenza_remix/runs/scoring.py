@@ -7,37 +7,29 @@ song once for all of its listeners.
 
 from __future__ import annotations
 
-import math
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from cadenza_remix.atomic import check_writable
-from cadenza_remix.audio.io import audio_duration_s, load_stems
-from cadenza_remix.audio.signal import EARS
-from cadenza_remix.challenge.metadata import Segment, SongEntry, SongSegments
+from cadenza_remix.audio.io import audio_duration_s
+from cadenza_remix.challenge.metadata import SongEntry, SongSegments
 from cadenza_remix.challenge.pairs import Pair, make_pairs
-from cadenza_remix.challenge.scorers import check_scorer, ear_scorer
+from cadenza_remix.challenge.scorers import check_scorer
 from cadenza_remix.challenge.scores import PairScore
-from cadenza_remix.challenge.scoring import PairMetrics, PairReferences, score_pair
-from cadenza_remix.errors import CadenzaError, InputError, unknown_name
+from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.runs.memory import affordable_workers
 from cadenza_remix.runs.pool import Failure, default_workers, run_units
 from cadenza_remix.runs.processes import run_in_processes
 from cadenza_remix.runs.progress import NoProgress, Progress
-from cadenza_remix.runs.records import Record, digest, finished, read_record
-from cadenza_remix.runs.songs import SongFile, find_references, first_file, references_digest
+from cadenza_remix.runs.records import Record
+from cadenza_remix.runs.score_job import ScoreJob, unit_name
+from cadenza_remix.runs.songs import SongFile, find_references, first_file
 from cadenza_remix.runs.sources import CleanStems, EntryFiles, Mixtures, ProcessedSource
-
-SCORE_VERSION = 2
-"""Part of every key: raise it when the same files give other scores."""
 
 _PAIRS_WORTH_A_PROCESS = 4  # a process takes about two seconds to start
 _WORKER_BYTES = 400e6
@@ -56,73 +48,6 @@ class ScoreReport:
     def rows(self) -> list[PairScore]:
         """Return the rows of the challenge's ``scores.csv``."""
         return [PairScore(r.results["song"], r.results["listener"], r.results["haaqi"]) for r in self.records]
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreJob:
-    """All that scoring a pair needs; it can be sent to another process.
-
-    ``references``: the clean stems of each song (folder or file) that has any; ``segments``: in test mode, what of them
-    counts; ``records``: the folder of the records; ``scorer``, ``noise``: see `cadenza_remix.challenge.scorers`.
-    """
-
-    source: ProcessedSource
-    references_folder: Path
-    references: Mapping[str, Path]
-    listeners: Mapping[str, Listener]
-    segments: Mapping[str, SongSegments] | None
-    records: Path
-    scorer: str = "builtin"
-    noise: str = "legacy"
-    _shelf: _ReferenceShelf = field(default_factory=lambda: _ReferenceShelf(), repr=False)
-
-    def find(self, pair: Pair) -> Record | None:
-        """Return the record of a pair that has been scored from these very inputs, otherwise None."""
-        path = self._path(pair)
-        if pair.song not in self.references:
-            return None
-        if read_record(path) is None:  # nothing to compare with: then the files need not be read
-            return None
-        try:
-            return finished(path, self._key(pair)[0], self.records)
-        except CadenzaError:
-            return None
-
-    def __call__(self, pair: Pair) -> Record:
-        """Score a pair and write its record."""
-        key, settings = self._key(pair)
-        clean = self._shelf.get(self.references[pair.song], self._segment(pair))
-        metrics = score_pair(
-            clean,
-            self.source.read(pair),
-            self.listeners[pair.listener],
-            haaqi_of=ear_scorer(pair.song, scorer=self.scorer, noise=self.noise),
-        )
-        record = Record(_unit_name(pair), key, settings, {}, _results(pair, metrics))
-        record.write(self._path(pair))
-        return record
-
-    def _path(self, pair: Pair) -> Path:
-        return self.records / pair.listener / f"{pair.song}.json"
-
-    def _segment(self, pair: Pair) -> Segment | None:
-        return self.segments[pair.song].objective if self.segments else None
-
-    def _key(self, pair: Pair) -> tuple[str, dict[str, object]]:
-        """Return the key of a pair, and everything that its scores depend on in readable form."""
-        listener, segment = self.listeners[pair.listener], self._segment(pair)
-        ears = {ear: listener.ear(ear) for ear in EARS}
-        settings: dict[str, object] = {
-            "version": SCORE_VERSION,
-            "processed": self.source.digest(pair),
-            "references": references_digest(self.references[pair.song]),
-            "audiograms": {ear: [a.frequencies_hz.tolist(), a.levels_db_hl.tolist()] for ear, a in ears.items()},
-            "segment_s": [segment.start_s, segment.end_s] if segment else None,
-            "seeding": "cad1",
-            "scorer": self.scorer,
-            "noise": self.noise,
-        }
-        return digest("score", pair.song, pair.listener, settings), settings
 
 
 @dataclass(frozen=True)
@@ -234,11 +159,11 @@ def run_scores(plan: ScorePlan, *, n_workers: int | None = None, progress: Progr
     is_clarity = plan.job.scorer == "clarity"  # which draws from the one generator that all threads share
     if n_workers > 1 and (is_clarity or len(pending) >= _PAIRS_WORTH_A_PROCESS * n_workers):
         made, failures = run_in_processes(
-            pending, plan.job, n_workers=n_workers, group=lambda pair: pair.song, name=_unit_name, on_done=advance
+            pending, plan.job, n_workers=n_workers, group=lambda pair: pair.song, name=unit_name, on_done=advance
         )
     else:
         with threadpool_limits(1):  # as in the processes: several BLAS threads would change the last digit
-            made, failures = run_units(pending, work, n_workers=n_workers, name=_unit_name)
+            made, failures = run_units(pending, work, n_workers=n_workers, name=unit_name)
     records = {Pair(r.results["song"], r.results["listener"]): r for r in made} | dict(plan.found)
     return ScoreReport(tuple(records[pair] for pair in plan.pairs if pair in records), len(plan.found), tuple(failures))
 
@@ -333,28 +258,6 @@ def score_clean_stems(
     return run_scores(plan, progress=progress)
 
 
-class _ReferenceShelf:
-    """The clean stems of the last two songs, shared by the threads that score their listeners."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._references: OrderedDict[tuple[Path, Segment | None], PairReferences] = OrderedDict()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_ReferenceShelf, ())  # a worker begins with an empty one
-
-    def get(self, path: Path, segment: Segment | None) -> PairReferences:
-        with self._lock:
-            if (path, segment) not in self._references:
-                stems = load_stems(path)
-                if segment is not None:
-                    stems = {stem: audio.excerpt(segment.start_s, segment.end_s) for stem, audio in stems.items()}
-                self._references[path, segment] = PairReferences.from_stems(stems)
-                while len(self._references) > 2:
-                    self._references.popitem(last=False)
-            return self._references[path, segment]
-
-
 def _as_memory_allows(job: ScoreJob, n_workers: int, progress: Progress) -> int:
     if job.segments:
         longest_s = max(job.segments[song].objective.duration_s for song in job.references)
@@ -368,18 +271,3 @@ def _as_memory_allows(job: ScoreJob, n_workers: int, progress: Progress) -> int:
             "audio, and memory is not enough for more"
         )
     return affordable
-
-
-def _unit_name(pair: Pair) -> str:
-    return f"score {pair.song} for {pair.listener}"
-
-
-def _results(pair: Pair, metrics: PairMetrics) -> dict[str, object]:
-    """Return the numbers of a pair as JSON can hold them: a ratio without a finite value becomes null."""
-    haaqi = dict(metrics.haaqi)
-    row = PairScore(pair.song, pair.listener, haaqi)
-    ratios = {
-        name: {channel: value if math.isfinite(value) else None for channel, value in values.items()}
-        for name, values in (("snr_db", metrics.snr_db), ("sdr_db", metrics.sdr_db))
-    }
-    return {"song": pair.song, "listener": pair.listener, "score": row.score, "haaqi": dict(row.haaqi), **ratios}
