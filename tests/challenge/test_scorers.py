@@ -30,11 +30,11 @@ def test_legacy_noise_goes_on_from_call_to_call_as_the_evaluators_does(sounds):
 
 
 def test_fixed_noise_is_the_same_for_every_call_and_song(sounds):
-    score = ear_scorer("Falcon", noise="fixed")
-    ours = {score(*sounds, EAR, 85.0), score(*sounds, EAR, 85.0), ear_scorer("Other", noise="fixed")(*sounds, EAR, 85.0)}
+    scorers = [ear_scorer(song, noise="fixed") for song in ("Falcon", "Falcon", "Other")]
+    ours = {score(*sounds, EAR, 85.0) for score in scorers for _ in range(2)}
     assert len(ours) == 1
-    # Seeds differ by at most 1.8e-4 in the worst case that is known, 5e-5 in others.
-    assert ours.pop() == pytest.approx(ear_scorer("Falcon")(*sounds, EAR, 85.0), abs=1e-4)
+    # The scores of 40 seeds of these short sounds have a standard deviation of 6.6e-5.
+    assert ours.pop() == pytest.approx(ear_scorer("Falcon")(*sounds, EAR, 85.0), abs=4e-4)
 
 
 @pytest.mark.parametrize(
