@@ -125,7 +125,7 @@ class HaaqiReference:
     def score(
         self, processed: ArrayLike, sample_rate: float, *, rng: np.random.RandomState | None = None
     ) -> HaaqiResult:
-        """Score a processed signal; see ``haaqi``.
+        """Score a processed signal; see ``haaqi``. ``rng`` gives the noise of the processed signal, if it is legacy.
 
         A signal shorter than the reference cuts the reference, whose side then has to be computed for that length.
         """
