@@ -59,7 +59,7 @@ def test_commands_of_the_readme_exist():
     from cadenza_remix.cli import app
 
     command = get_command(app)
-    for line in "\n".join(blocks("bash")).splitlines():
+    for line in "\n".join(blocks("bash")).replace("\\\n", " ").splitlines():
         words = shlex.split(line.split("#")[0])
         if not words or not words[0].endswith("cadenza-remix"):
             continue
