@@ -121,7 +121,7 @@ def one_thread(music: dict[str, NDArray[np.float32]], ears: dict[str, Audiogram]
 
 
 def two_workers(music: dict[str, NDArray[np.float32]], ears: dict[str, Audiogram]) -> list[str]:
-    """Score pairs on one thread and on two, in turns, by the clock, which needs idle processors; scores must be the same."""
+    """Score pairs on one thread and on two, in turns, by the clock (on idle processors); scores must be the same."""
     pairs = [(*signals(music[stem], ears[name], 10), ears[name]) for stem, name in CASES]
     pairs = (pairs * PAIRS_OF_WORKERS)[:PAIRS_OF_WORKERS]
 
