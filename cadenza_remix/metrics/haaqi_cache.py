@@ -31,8 +31,8 @@ class HaaqiReferenceCache:
     Parameters
     ----------
     max_megabytes : float
-        What all kept references together may hold, in 10^6 bytes. A reference takes about 12 MB per second of audio
-        and ear (380 MB for 30 s); one that is larger than the limit is prepared and not kept. What callers still hold
+        What all kept references together may hold, in 10^6 bytes. A reference takes about 13 MB per second of audio
+        and ear (390 MB for 30 s); one that is larger than the limit is prepared and not kept. What callers still hold
         and what is being prepared comes on top: with N threads at most N references more.
 
     Notes

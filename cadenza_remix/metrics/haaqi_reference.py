@@ -43,7 +43,7 @@ class HaaqiReference:
 
     Notes
     -----
-    ``HaaqiReference.prepare(...)`` keeps the reference's side of the model, about 12 MB per second of audio, so that
+    ``HaaqiReference.prepare(...)`` keeps the reference's side of the model, about 13 MB per second of audio, so that
     each ``score`` costs about half. Legacy noise of the reference is then drawn once, by ``prepare``: the first score
     is that of ``haaqi`` with the same generator; later ones see the reference with the same noise. With fixed noise
     every score is that of ``haaqi`` to the last bit, in any order and on any thread.
@@ -119,7 +119,7 @@ class HaaqiReference:
 
     @property
     def n_bytes(self) -> int:
-        """Memory that is held for the reference's side, about 12 MB per second of audio once it is prepared."""
+        """Memory that is held for the reference's side, about 13 MB per second of audio once it is prepared."""
         return self._at_model_rate.nbytes + (0 if self._kept is None else self._kept.n_bytes)
 
     def score(

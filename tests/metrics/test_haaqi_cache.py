@@ -32,7 +32,7 @@ def one_size():
 
 
 def test_what_a_reference_holds_is_told():
-    """Resident memory grows by what is told: 30 references of a second, 12 MB each."""
+    """Resident memory grows by what is told: 30 references of a second, 14 MB each."""
     code = """
 import numpy as np
 from cadenza_remix.hearing.audiogram import Audiogram

@@ -102,6 +102,11 @@ class _Side:
         control_rms = np.concatenate([control.rms for control in self._controls])
         return loudness_spectrum_db(np.concatenate(self._signal_rms), control_rms, self._cochlea, self.level1_db_spl)
 
+    def forget_what_was_used(self) -> None:
+        """Let go of everything but the motion."""
+        self._sound = self._sound[:0].copy()
+        self._sums.clear()
+
     @property
     def n_bytes(self) -> int:
         return self._sound.nbytes + self._storage.nbytes + sum(sums.nbytes for sums in self._sums)
@@ -161,6 +166,7 @@ class HeardReference:
     def keep(self, noise: ThresholdNoise) -> None:
         self._kept = [[target.keep() for target in targets] for targets in self._walk(fresh=True)]
         self.add_noise(noise)
+        self._side.forget_what_was_used()
 
     def add_noise(self, noise: ThresholdNoise) -> None:
         for k in range(N_CHANNELS):
