@@ -22,6 +22,8 @@ STAGE_TITLES = {
     "score": "Scoring (HAAQI, SNR, SDR)",
 }
 
+_RATE_AFTER_S = 3.0
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -103,7 +105,8 @@ class LineProgress:
                 return
             state[3] = now
         left = "" if finished else f", {_duration((now - began) * (total - done) / done)} left"
-        self.say(f"{STAGE_TITLES[stage]}: {done:.4g} of {total:g}, {_rate(done, now - began)}{left}")
+        rate = _rate(done, now - began)
+        self.say(f"{STAGE_TITLES[stage]}: {done:.4g} of {total:g}{', ' if rate else ''}{rate}{left}")
 
     def say(self, message: str) -> None:
         """Print a line."""
@@ -111,8 +114,10 @@ class LineProgress:
 
 
 def _rate(done: float, seconds: float) -> str:
-    """Say how fast work goes on, by the minute."""
-    per_minute = 60 * done / max(seconds, 1e-3)
+    """Say how fast work goes on, by the minute; nothing before that can be known."""
+    if seconds < _RATE_AFTER_S:
+        return ""
+    per_minute = 60 * done / seconds
     return f"{per_minute:.0f}/min" if per_minute >= 10 else f"{per_minute:.2g}/min"
 
 

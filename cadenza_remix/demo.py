@@ -73,7 +73,7 @@ def run_demo(out: Path, *, separator: str, progress: Progress | None = None) -> 
     failures: list[Failure] = []
     clipped: dict[str, float] = {}
     references = out / "references"
-    write_stems(references / song.name, load_stems(song.path))
+    write_stems(references / song.name, {**load_stems(song.path), "mixture": load_audio(song.path)})
 
     def keep(chain: str, report: ScoreReport) -> None:
         failures.extend(report.failures)

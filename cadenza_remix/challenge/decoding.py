@@ -56,5 +56,10 @@ def decode_audio(contents: bytes, *, where: str) -> DecodedFile:
             else:
                 raise InputError("too long", where=where, expected=f"at most {MAX_DURATION_S:.0f} s of audio")
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        raise InputError("cannot be decoded", where=where, found=str(error).strip().rstrip(".")) from error
+        raise InputError("cannot be decoded", where=where, found=_reason(error)) from error
     return DecodedFile(kind, rate, announced, np.concatenate(blocks) if blocks else empty)
+
+
+def _reason(error: Exception) -> str:
+    """Return what libsndfile says, without the object that it was given."""
+    return str(getattr(error, "error_string", None) or error).strip().rstrip(".")

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from cadenza_remix.challenge.checks.files import Fault
     from cadenza_remix.runs.pool import Failure
 
-MOST_FAULTS = 40
+MOST_FAULTS_OF_A_KIND = 8
+FAULT_HINTS = {
+    "duration": "whole songs are checked and scored without --segments, passages with it",
+    "listener_missing": "only some listeners: --listener",
+    "listener_unknown": "is it the right file of --listeners?",
+    "song_unknown": "is it the right list of --songs?",
+}
 
 SeparatorOption = Annotated[
     str, typer.Option("--separator", help="auto, spleeter:4stems, spleeter:5stems, spleeter:2stems+hpss, ...")
@@ -69,10 +75,14 @@ def leave_on_failures(failures: Sequence[Failure]) -> None:
 
 
 def print_faults(faults: Sequence[Fault], *, show_all: bool) -> str:
-    """Print faults, the first ones unless all are asked for, and return how many there are of which kind."""
-    for fault in faults if show_all else faults[:MOST_FAULTS]:
-        print_error(str(fault))
-    kinds = Counter(fault.kind for fault in faults)
-    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    rest = "" if show_all or len(faults) <= MOST_FAULTS else f"; the first {MOST_FAULTS} shown (all: --all)"
-    return f"{len(faults)} fault{'s' if len(faults) > 1 else ''} ({counts}){rest}"
+    """Print faults, the first ones of each kind unless all are asked for; return how many there are of which kind."""
+    shown: Counter[str] = Counter()
+    for fault in faults:
+        shown[fault.kind] += 1
+        if show_all or shown[fault.kind] <= MOST_FAULTS_OF_A_KIND:
+            print_error(str(fault))
+    hidden = sum(max(0, count - MOST_FAULTS_OF_A_KIND) for count in shown.values())
+    counts = ", ".join(f"{count} {kind}" for kind, count in shown.most_common())
+    rest = f"; {hidden} like these not shown (all: --all)" if hidden and not show_all else ""
+    hints = "".join(f"; {FAULT_HINTS[kind]}" for kind in shown if kind in FAULT_HINTS)
+    return f"{len(faults)} fault{'s' if len(faults) > 1 else ''} ({counts}){rest}{hints}"

@@ -69,6 +69,10 @@ def score(
     song_list = load_songs(songs) if songs else None
     cuts = load_segments(segments) if segments else None
     other = read_other(compare) if compare else None
+    if out_file.is_dir():
+        raise InputError("is a folder", where=out_file, expected="the name of the table to write")
+    if compare and compare.exists() and out_file.exists() and compare.samefile(out_file):
+        raise InputError("would be compared with itself", where=compare, expected="another file than --out")
     check_writable(out_file.parent)
     source = EntryFiles(entry, tuple(people) if listener else None)
     pairs = expected_pairs(source, people, songs=song_list)
@@ -76,6 +80,13 @@ def score(
         source, pairs, references=references, listeners=people, segments=cuts, records=_beside(out_file, "_records"),
         scorer=scorer, noise=noise,
     )  # fmt: skip
+    if songs is None:
+        n_songs, n_listeners = (len({pair[part] for pair in pairs}) for part in (0, 1))
+        out.print(
+            f"expected, as there is no list of --songs: what there is, {n_songs} songs x {n_listeners} of "
+            f"{len(people)} listeners",
+            soft_wrap=True,
+        )
     if plan.found:
         out.print(f"{len(plan.found)} of {len(plan.pairs)} pairs were scored before")
     with shown_progress() as progress:
@@ -96,14 +107,19 @@ def score(
             if not partial:
                 raise InputError(f"{counts}; nothing was scored (what is in order: --partial)", where=entry)
             out.print(f"{counts}; what is in order is scored", soft_wrap=True)
+        left_out = [pair for pair in plan.pairs if pair not in set(checked.pairs_ok)]
+        if left_out:
+            out.print(f"left out: {'; '.join(f'{pair.song} for {pair.listener}' for pair in left_out)}", soft_wrap=True)
         plan = plan.only(checked.pairs_ok)
+        if not plan.pairs:
+            raise InputError("nothing in it is in order", where=entry)
         report = run_scores(plan, n_workers=workers, progress=progress)
     if report.failures:
         out.print(
             f"{len(report.records)} of {len(plan.pairs)} pairs scored; {out_file} is not written: it would lack some"
         )
         leave_on_failures(report.failures)
-    _write_tables(report, out_file, people, song_list, other, compare, published=published)
+    _write_tables(report, out_file, people, song_list, other, compare, n_pairs=len(pairs), published=published)
 
 
 def _write_tables(
@@ -114,6 +130,7 @@ def _write_tables(
     other: pd.DataFrame | None,
     other_file: Path | None,
     *,
+    n_pairs: int,
     published: bool,
 ) -> None:
     from cadenza_remix.challenge.scores import write_scores
@@ -121,6 +138,7 @@ def _write_tables(
     from cadenza_remix.report.published import published_results
     from cadenza_remix.report.statistics import print_statistics, summarise, write_statistics_csv
     from cadenza_remix.report.tidy import tidy_frame, write_tidy_csv
+    from cadenza_remix.runs.score_job import differing_settings
 
     tidy = tidy_frame([record.results for record in report.records])
     statistics = summarise(tidy, listeners=listeners, songs=songs)
@@ -134,8 +152,11 @@ def _write_tables(
         written.append(_beside(out_file, "_compared.csv"))
         write_comparison_csv(comparison, written[-1])
         print_comparison(comparison, out, this=str(out_file), other=str(other_file))
+        if differing := differing_settings(report.records, scores_file=other_file):
+            out.print(f"Careful, the two were scored with different {' and '.join(differing)}", soft_wrap=True)
     mean = sum(row.score for row in report.rows) / len(report.rows)
-    out.print(f"mean HAAQI {mean:.4f}, pairs: {len(report.rows)} ({report.n_found} found done): "
+    of_all = f" of {n_pairs}: NOT ALL" if len(report.rows) < n_pairs else ""
+    out.print(f"mean HAAQI {mean:.4f}, pairs: {len(report.rows)}{of_all} ({report.n_found} found done): "
               + ", ".join(map(str, written)), soft_wrap=True)  # fmt: skip
 
 

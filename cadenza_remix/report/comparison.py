@@ -252,7 +252,7 @@ def print_comparison(
     for heading in (
         "other -> this",
         f"difference\n[{100 * confidence:g} % interval]",
-        "this is\nhigher in",
+        "higher in\nof values",
         "songs x\nlisteners",
     ):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -279,9 +279,15 @@ def _add_section(table: Any, rows: pd.DataFrame, title: str) -> None:
                 ("  " if title else "") + escape(row["level"]),
                 f"{row['mean_other']:.3f} -> {row['mean_this']:.3f}" if defined else "-",
                 escape(shown_interval(row["difference"], row["low"], row["high"], signed=True, few=is_from_few(row))),
-                f"{100 * row['share_higher']:.0f} %" if defined else "-",
+                _share(row) if defined else "-",
                 f"{row['n_songs']} x {row['n_listeners']}",
             )
+
+
+def _share(row: Mapping[Any, Any]) -> str:
+    """Return in how many of the values this system is higher; two systems that are the same there are not worse."""
+    same = row["difference"] == row["low"] == row["high"] == row["share_higher"] == 0
+    return "the same" if same else f"{100 * row['share_higher']:.0f} %"
 
 
 def _counts(comparison: Comparison) -> str:

@@ -263,12 +263,12 @@ def print_statistics(
 
 
 def shown_interval(mean: float, low: float, high: float, *, signed: bool = False, few: bool = False) -> str:
-    """Return a mean with its interval for the screen; ``-`` for what is not defined, ``~`` before one from too few.
+    """Return a mean with its interval for the screen; ``-`` for what is not defined, ``*`` after one from too few.
 
     Examples
     --------
     >>> shown_interval(0.5, 0.4, 0.61), shown_interval(0.5, 0.4, 0.61, few=True)
-    ('0.500 [0.400, 0.610]', '0.500~[0.400, 0.610]')
+    ('0.500 [0.400, 0.610]', '0.500 [0.400, 0.610]*')
     >>> shown_interval(-0.25, float("nan"), float("nan"), signed=True)
     '-0.250 [-]'
     """
@@ -277,7 +277,7 @@ def shown_interval(mean: float, low: float, high: float, *, signed: bool = False
         return "-"
     if low != low or high != high:
         return f"{mean:{sign}.3f} [-]"
-    return f"{mean:{sign}.3f}{'~' if few else ' '}[{low:{sign}.3f}, {high:{sign}.3f}]"
+    return f"{mean:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]{'*' if few else ''}"
 
 
 def is_from_few(row: Mapping[Any, Any]) -> bool:
@@ -293,7 +293,7 @@ def interval_note(rows: pd.DataFrame) -> str:
         return "No intervals: one song for one listener."
     note = f"Intervals: {' and '.join(resampled)} resampled."
     if any(is_from_few(row) for row in rows.to_dict("records")):
-        note += f" ~ fewer than {FEW_CLUSTERS} of them: too narrow."
+        note += f" * fewer than {FEW_CLUSTERS} of them: too narrow."
     return note
 
 

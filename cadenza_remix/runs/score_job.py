@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,14 @@ from cadenza_remix.runs.sources import ProcessedSource
 
 SCORE_VERSION = 2
 """Part of every key: raise it when the same files give other scores."""
+
+_COMPARED = {
+    "scorer": "scorers",
+    "noise": "noise",
+    "segment_s": "segments",
+    "references": "references",
+    "audiograms": "audiograms",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +100,24 @@ class ScoreJob:
             "noise": self.noise,
         }
         return digest("score", pair.song, pair.listener, settings), settings
+
+
+def differing_settings(records: Iterable[Record], *, scores_file: Path) -> list[str]:
+    """Return in what the settings of scores differ from those of another results file, as far as its records are there.
+
+    ``scores_file``: the ``scores.csv`` or ``scores_tidy.csv`` of a run of ours; of others nothing is known.
+    """
+    folders = (
+        scores_file.with_name(scores_file.stem.removesuffix("_tidy") + "_records"),
+        scores_file.parent / "records" / "score",
+    )
+    found = set()
+    for record in records:
+        name = Path(record.results["listener"]) / f"{record.results['song']}.json"
+        for other in filter(None, (read_record(folder / name) for folder in folders)):
+            found |= {title for key, title in _COMPARED.items() if record.settings.get(key) != other.settings.get(key)}
+            break
+    return [title for title in _COMPARED.values() if title in found]
 
 
 class _ReferenceShelf:

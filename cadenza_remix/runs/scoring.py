@@ -198,11 +198,17 @@ def score_pairs(
 def found_pairs(source: EntryFiles, listeners: Mapping[str, Listener]) -> list[Pair]:
     """Return the pairs that lie in an entry, in the challenge's order; an InputError when there are none."""
     pairs = source.tree.pairs(listeners)
-    if not pairs:
+    if pairs:
+        return pairs
+    others = sorted({pair.listener for pair in EntryFiles(source.path).tree.pairs()}) if source.listeners else []
+    if others:
         raise InputError(
-            "holds no enhanced signals", where=source.tree.where, expected="<listener>/<song>/<listener>_<song>_*.flac"
-        )
-    return pairs
+            "holds nothing of these listeners", where=source.tree.where, expected=", ".join(source.listeners or ()),
+            found=", ".join(others),
+        )  # fmt: skip
+    raise InputError(
+        "holds no enhanced signals", where=source.tree.where, expected="<listener>/<song>/<listener>_<song>_*.flac"
+    )
 
 
 def expected_pairs(
@@ -224,7 +230,12 @@ def expected_pairs(
     present = {pair.listener for pair in found}
     known = [listener for listener in listeners if listener in present]
     if not known:
-        raise unknown_name("listener", found[0].listener, listeners, where=source.tree.where)
+        raise InputError(
+            "nobody in it is among the listeners",
+            where=source.tree.where,
+            expected=", ".join(listeners),
+            found=", ".join(sorted(present)),
+        )
     return make_pairs(dict.fromkeys(pair.song for pair in found if pair.listener in known), known)
 
 

@@ -73,7 +73,7 @@ def validate_entry(
     partial : bool
         Pairs of which there is nothing are no fault.
     remix : bool
-        A pair without its remix is incomplete.
+        A pair without its remix is incomplete; otherwise nobody looks whether there is one.
     known_good : collection of Pair
         Pairs whose files were in order before and have not changed: they are not decoded again.
 
@@ -96,7 +96,7 @@ def validate_entry(
     def work(pair: Pair) -> tuple[Fault, ...]:
         try:
             song = songs.get(pair.song)
-            found = _faults_of(tree, pair, song, listeners or {}, segments)
+            found = _faults_of(tree, pair, song, listeners or {}, segments, remix=remix)
         finally:
             progress.advance("validate")
         return found
@@ -140,12 +140,14 @@ def _faults_of(
     song: _Song,
     listeners: Mapping[str, Listener],
     segments: Mapping[str, SongSegments] | None,
+    *,
+    remix: bool,
 ) -> tuple[Fault, ...]:
     stem_s = remix_s = song.duration_s
     if segments is not None:
         stem_s = segments[pair.song].objective.duration_s
         remix_s = segments[pair.song].subjective.duration_s
-    checked = check_pair(tree, pair, stem_s=stem_s, remix_s=remix_s)
+    checked = check_pair(tree, pair, stem_s=stem_s, remix_s=remix_s, remix=remix)
     if song.reference is None:
         return checked.faults
     return (*checked.faults, *implausible(pair, checked, song.reference, listeners[pair.listener]))

@@ -210,10 +210,10 @@ def test_the_printed_table_fits_eighty_columns_and_says_what_it_shows():
 
 def test_few_songs_are_said_to_be_few():
     text = printed(summarise(tidy_frame(scored(2, 6))))
-    assert "~ fewer than 5 of them: too narrow." in " ".join(text.split())
+    assert "* fewer than 5 of them: too narrow." in " ".join(text.split())
     lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
-    assert "~[" in lines["all"]  # 2 songs x 6 listeners
-    assert "~[" in lines["L0000"]  # 2 songs
+    assert "]*" in lines["all"]  # 2 songs x 6 listeners
+    assert "]*" in lines["L0000"]  # 2 songs
     song = next(line for line in text.splitlines() if "Song 00" in line)
     assert "~" not in song  # 6 listeners
     assert "[" in song

@@ -244,13 +244,6 @@ def silent_remix(root):
 
 
 @damage
-def remix_clipped_flat(root):
-    path = remix_path(root, A, ONE)
-    write_flac16(path, np.sign(soundfile.read(path)[0]), 32000)
-    return [("clipped", name_of(root, path), "is clipped: expected at most 50% at full scale, found")]
-
-
-@damage
 def clipped_stem(root):
     path = stem_file(root, stem="other")
     write_flac16(path, np.clip(20 * soundfile.read(path)[0], -1, 1), 24000)

@@ -15,7 +15,7 @@ scale                a scale file holds no finite number of 0 or more
 scale_zero           a scale of 0 beside a stem that is not silent
 scale_absurd         a scale beyond anything a hearing aid does
 coarse               a scale that makes a few steps of the 16 bits loud
-clipped              much of a file stands at full scale
+clipped              much of a stem stands at full scale
 silent               the remix is silent (of stems: see the other module)
 ===================  ===============================================================================================
 """
@@ -46,8 +46,9 @@ DURATION_TOLERANCE_S = 0.02
 """How far a duration may be off: rounding to whole samples, and the 5 ms tail that an untrimmed NAL-R filter leaves."""
 MAX_SCALE = 1e4
 """80 dB: NAL-R gives some 50 dB to the severest loss, of signals whose peak is about 1."""
-MAX_CLIPPED_STEM, MAX_CLIPPED_REMIX = 0.05, 0.5
-"""Shares of samples at full scale that are let pass. A remix may be driven far into the challenge's soft clip."""
+MAX_CLIPPED = 0.05
+"""Share of a stem's samples at full scale that is let pass. A remix may be driven as far as it likes into the
+challenge's soft clip: the gain that a severe loss asks for does so."""
 
 _FULL_SCALE = 32766 / 32768  # the largest positive sample and its neighbour
 _UNUSED_RANGE = 0.01  # below it a FLAC has fewer than 328 steps
@@ -101,6 +102,7 @@ def check_pair(
     *,
     stem_s: float | None = None,
     remix_s: float | None = None,
+    remix: bool = True,
     tolerance_s: float = DURATION_TOLERANCE_S,
 ) -> CheckedPair:
     """Decode the files of a pair that are there to their end, and check their form and their scales.
@@ -111,6 +113,8 @@ def check_pair(
     pair : Pair
     stem_s, remix_s : float, optional
         How long the stems and the remix must be, in seconds.
+    remix : bool
+        Look at the remix too.
     tolerance_s : float
         By how much they may differ from it.
     """
@@ -126,7 +130,7 @@ def check_pair(
         scale_faults, scale = _check_scale(tree, scale_path(name).as_posix())
         if decoded is not None and not file_faults:
             peak = float(np.abs(decoded.samples).max())
-            file_faults += _clipped_faults(name, decoded, MAX_CLIPPED_STEM)
+            file_faults += _clipped_faults(name, decoded, MAX_CLIPPED)
             if scale is not None:
                 scale_faults += _scale_sense_faults(scale_path(name).as_posix(), scale, peak)
                 if not scale_faults:
@@ -134,13 +138,16 @@ def check_pair(
                     stems[channel] = Audio(samples, decoded.sample_rate, tree.location(name))
                     scales[channel], peaks[channel] = scale, peak
         faults += file_faults + scale_faults
-    name = remix_path("", pair.listener, pair.song).as_posix()
+    if remix:
+        faults += _remix_faults(tree, remix_path("", pair.listener, pair.song).as_posix(), remix_s, tolerance_s)
+    return CheckedPair(tuple(faults), stems, scales, peaks)
+
+
+def _remix_faults(tree: EnhancedTree, name: str, remix_s: float | None, tolerance_s: float) -> list[Fault]:
     remix_faults, decoded = _check_audio(tree, name, REMIX_SAMPLE_RATE, 2, remix_s, tolerance_s)
-    if decoded is not None and not remix_faults:
-        remix_faults += _clipped_faults(name, decoded, MAX_CLIPPED_REMIX)
-        if not decoded.samples.any():
-            remix_faults.append(Fault(name, "the remix is silent", kind="silent"))
-    return CheckedPair(tuple(faults + remix_faults), stems, scales, peaks)
+    if decoded is not None and not remix_faults and not decoded.samples.any():
+        remix_faults.append(Fault(name, "the remix is silent", kind="silent"))
+    return remix_faults
 
 
 def _check_audio(
