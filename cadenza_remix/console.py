@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ STAGE_TITLES = {
 }
 
 _RATE_AFTER_S = 3.0
+_INTERRUPTED = 130
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -139,6 +141,11 @@ def shown_progress() -> Iterator[BarProgress | LineProgress]:
         yield bars
 
 
+def tell(message: str) -> None:
+    """Print a line on standard output, as it is."""
+    out.print(message, markup=False, soft_wrap=True)
+
+
 def print_error(message: str) -> None:
     """Print one line on standard error."""
     err.print(f"cadenza-remix: error: {message}", markup=False, soft_wrap=True)
@@ -155,8 +162,14 @@ def exit_status(job: Callable[[], object]) -> int:
         print_error(str(error))
         return 2
     except KeyboardInterrupt:
-        print_error("interrupted; what was finished stays, and the same command goes on from there")
-        return 130
+        status = _INTERRUPTED
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print_error(f"standard output: cannot be written: {error.strerror}")
+        return 2
+    if status == _INTERRUPTED:  # Typer turns the exception into this status
+        print_error("interrupted; what was finished stays, and the same command goes on from there")
     return status if isinstance(status, int) else 0

@@ -173,6 +173,8 @@ def write_stems(folder: str | Path, stems: Mapping[str, Audio], *, subtype: str 
 def _check_file(path: Path) -> None:
     if path.is_dir():
         raise InputError("is a folder", where=path, expected="an audio file")
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+        raise InputError("name is not UTF-8", where=ascii(str(path)), expected="a name that can be written in Unicode")
     if not path.exists():
         raise InputError("file is missing", where=path, expected=f"an audio file ({_READABLE})")
     try:

@@ -19,6 +19,9 @@ REMIX_SAMPLE_RATE = 32_000
 """Rate of the remix, in Hz."""
 
 
+_EXCERPT_TOLERANCE_S = 0.05
+
+
 @dataclass(frozen=True, eq=False)
 class Audio:
     """Audio samples that travel with their sample rate.
@@ -103,12 +106,16 @@ class Audio:
     def excerpt(self, start_s: float, end_s: float) -> Audio:
         """Return the samples from ``start_s`` to ``end_s`` (seconds, cut to whole samples).
 
+        An end that lies up to 50 ms beyond the audio counts as its end: times are often rounded.
+
         Raises
         ------
         InputError
             The excerpt does not lie inside the audio.
         """
         first, last = int(start_s * self.sample_rate), int(end_s * self.sample_rate)
+        if 0 < last - self.n_samples <= _EXCERPT_TOLERANCE_S * self.sample_rate:
+            last = self.n_samples
         if not 0 <= first < last <= self.n_samples:
             raise InputError(
                 "segment outside the audio",

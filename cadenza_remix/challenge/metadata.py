@@ -6,7 +6,6 @@ Listeners are read by :mod:`cadenza_remix.hearing.audiogram`, since they are no 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from cadenza_remix.errors import InputError
 SPLITS = ("train", "valid", "validation", "test")
 """The splits that a song list may name; validation songs lie in the folder of the training songs."""
 
+MAX_TIME_S = 1e6
+"""No segment lies later in a song."""
 _DURATION_TOLERANCE_S = 0.05  # room for times that were rounded to a tenth of a second
 
 
@@ -186,8 +187,8 @@ def _read_seconds(times: dict[str, Any], field: str, where: str) -> float:
     value = times[field]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InputError("wrong type", where=where, expected="seconds as a number", found=_kind(value))
-    if not math.isfinite(value) or value < 0:
-        raise InputError("wrong time", where=where, expected="a finite number of seconds, 0 or more", found=value)
+    if not 0 <= value <= MAX_TIME_S:
+        raise InputError("wrong time", where=where, expected=f"0 to {MAX_TIME_S:g} seconds", found=f"{value:.12}"[:40])
     return float(value)
 
 
@@ -212,6 +213,8 @@ def _load_json(path: str | Path) -> Any:
         raise InputError(
             "broken JSON", where=path, found=f"{error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise InputError("broken JSON", where=path, found=str(error)) from error
     except RecursionError as error:
         raise InputError("broken JSON", where=path, found="nested too deeply") from error
 

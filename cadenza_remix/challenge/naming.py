@@ -41,7 +41,9 @@ def check_name(name: str, kind: str, *, where: str | Path | None = None) -> str:
         raise InputError(f"{kind} name cannot name a folder", where=where, expected=expected, found=repr(name))
     if any(letter in "/\\" or ord(letter) < 32 or ord(letter) == 127 for letter in name):
         raise InputError(f"{kind} name would leave its folder", where=where, expected=expected, found=repr(name))
-    if len(name.encode("utf-8", "surrogatepass")) > _MAX_NAME_BYTES:
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise InputError(f"{kind} name is not UTF-8", where=where, expected=expected, found=ascii(name))
+    if len(name.encode("utf-8")) > _MAX_NAME_BYTES:
         raise InputError(
             f"{kind} name is too long", where=where, expected=f"at most {_MAX_NAME_BYTES} bytes", found=name
         )

@@ -125,8 +125,8 @@ def read_scores(path: str | Path) -> list[PairScore]:
         that is no finite number, or a score that is not the mean of its eight; a pair stands twice.
     """
     try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            lines = list(csv.reader(file, strict=True))
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            lines = [line for line in csv.reader(file, strict=True) if line]
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", where=path) from error
     except (UnicodeDecodeError, csv.Error) as error:

@@ -186,8 +186,11 @@ def open_tree(path: str | Path) -> EnhancedTree:
     path = Path(path)
     if path.is_dir():
         return _open_folder(_root_of(path))
+    expected = "a folder of enhanced signals or a submission's zip file"
     if not path.exists():
-        raise InputError("not found", where=path, expected="a folder of enhanced signals or a submission's zip file")
+        raise InputError("not found", where=path, expected=expected)
+    if not path.is_file():
+        raise InputError("neither a file nor a folder", where=path, expected=expected)
     return _open_zip(path)
 
 
@@ -204,7 +207,10 @@ def _is_name(name: str) -> bool:
 
 
 def _is_junk(name: str) -> bool:
-    return any(part in _JUNK or (part.startswith(".") and part != "..") for part in name.split("/"))
+    parts = name.split("/")
+    if len(parts) >= 3 and parts[-1].startswith(f"{parts[-3]}_{parts[-2]}_"):
+        return False  # songs may begin with a dot
+    return any(part in _JUNK or (part.startswith(".") and part != "..") for part in parts)
 
 
 def _root_of(folder: Path) -> Path:
@@ -219,6 +225,8 @@ def _open_folder(root: Path) -> EnhancedTree:
 
     def read(name: str) -> bytes:
         file = root / name
+        if not file.is_file():
+            raise InputError("is no file")
         _check_size(file.stat().st_size)
         return file.read_bytes()
 

@@ -15,7 +15,7 @@ from cadenza_remix.cli.jobs import demo, enhance
 from cadenza_remix.cli.models import models
 from cadenza_remix.cli.scoring import score
 from cadenza_remix.cli.submission import submission
-from cadenza_remix.console import exit_status, out, print_error
+from cadenza_remix.console import exit_status, print_error, tell
 
 app = typer.Typer(
     name="cadenza-remix",
@@ -37,7 +37,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version:
         from importlib.metadata import version as installed_version
 
-        out.print(f"cadenza-remix {installed_version('cadenza-remix')}")
+        tell(f"cadenza-remix {installed_version('cadenza-remix')}")
         raise typer.Exit
 
 

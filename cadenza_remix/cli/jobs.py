@@ -17,7 +17,7 @@ from cadenza_remix.cli.options import (
     leave_on_failures,
     tell_clipping,
 )
-from cadenza_remix.console import out, shown_progress
+from cadenza_remix.console import out, shown_progress, tell
 
 
 def demo(
@@ -34,10 +34,10 @@ def demo(
     print_summary(result.frame, out)
     for chain, share in result.clipped.items():
         tell_clipping(share, f"{chain}: ")
-    out.print(f"Scores: {out_folder}/<chain>/scores.csv, {out_folder}/summary.csv; files of the challenge: "
-              f"{out_folder}/<chain>/enhanced_signals/", soft_wrap=True)  # fmt: skip
-    out.print(f"Look: {out_folder}/audiograms.png, {out_folder}/scores.png", soft_wrap=True)
-    out.print(f"Listen: {out_folder}/mixture.wav, {out_folder}/<chain>/listen/", soft_wrap=True)
+    tell(f"Scores: {out_folder}/<chain>/scores.csv, {out_folder}/summary.csv; files of the challenge: "
+              f"{out_folder}/<chain>/enhanced_signals/")  # fmt: skip
+    tell(f"Look: {out_folder}/audiograms.png, {out_folder}/scores.png")
+    tell(f"Listen: {out_folder}/mixture.wav, {out_folder}/<chain>/listen/")
     leave_on_failures(result.failures)
 
 
@@ -69,7 +69,7 @@ def enhance(
             found, people, separator=name, chain=settings, out=out_folder, segments=cuts, wav=wav, n_workers=workers,
             progress=progress,
         )  # fmt: skip
-    out.print(f"{report.n_made} made, {report.n_found} found done, {len(report.failures)} failed: {out_folder}")
+    tell(f"{report.n_made} made, {report.n_found} found done, {len(report.failures)} failed: {out_folder}")
     if report.n_remix_samples:
         tell_clipping(report.n_over_full_scale / report.n_remix_samples)
     leave_on_failures(report.failures)

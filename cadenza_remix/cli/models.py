@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from cadenza_remix.console import out
+from cadenza_remix.console import out, tell
 
 if TYPE_CHECKING:
     from cadenza_remix.separation.registry import ModelCard
@@ -35,10 +35,10 @@ def models_list(verify: Annotated[bool, typer.Option("--verify", help="Check eve
         sdr = " / ".join(f"{card.sdr_db[stem]:.2f}" for stem in stems if stem in card.sdr_db)
         table.add_row(status.name, ", ".join(card.stems), state, size, sdr)
         if status.problem:
-            out.print(f"{status.name}: {status.problem}", soft_wrap=True)
+            tell(f"{status.name}: {status.problem}")
     out.print(table)
-    out.print("Separators: auto, these, and spleeter:2stems+hpss (needs spleeter:2stems)")
-    out.print("Get one: cadenza-remix models fetch NAME; without a network: cadenza-remix models import NAME ARCHIVE")
+    tell("Separators: auto, these, and spleeter:2stems+hpss (needs spleeter:2stems)")
+    tell("Get one: cadenza-remix models fetch NAME; without a network: cadenza-remix models import NAME ARCHIVE")
 
 
 @models.command("fetch")
@@ -53,10 +53,10 @@ def models_fetch(
 
     card, store = model_card(name), ModelStore()
     if store.is_installed(card):
-        out.print(f"{name} is installed: {store.path(card)}", soft_wrap=True)
+        tell(f"{name} is installed: {store.path(card)}")
         return
     _fetch(store, card, via, offline=offline)
-    out.print(f"{name} is installed: {store.path(card)}", soft_wrap=True)
+    tell(f"{name} is installed: {store.path(card)}")
 
 
 def _fetch(store: ModelStore, card: ModelCard, via: str, *, offline: bool) -> None:
@@ -72,7 +72,7 @@ def _fetch(store: ModelStore, card: ModelCard, via: str, *, offline: bool) -> No
             via=cast("Way", via),
             offline=offline,
             progress=lambda done, total: bars.update(task, completed=done, total=total),
-            notify=lambda line: err.print(line, markup=False, soft_wrap=True),
+            notify=lambda line: err.print(line, markup=False),
         )
 
 
@@ -87,7 +87,7 @@ def models_import(
 
     card, store = model_card(name), ModelStore()
     store.import_from(card, source)
-    out.print(f"{name} is installed: {store.path(card)}", soft_wrap=True)
+    tell(f"{name} is installed: {store.path(card)}")
 
 
 @models.command("path")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cadenza_remix.console import out, print_error
+from cadenza_remix.console import print_error, tell
 from cadenza_remix.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -52,18 +52,17 @@ def announce_separator(name: str) -> str:
             raise unknown_name("separator", name, separator_names())
         return name
     choice = choose_separator(ModelStore())
-    out.print(f"Separator: {choice.name} ({choice.reason})", soft_wrap=True)
+    tell(f"Separator: {choice.name} ({choice.reason})")
     if choice.advice:
-        out.print(f"  {choice.advice}", soft_wrap=True)
+        tell(f"  {choice.advice}")
     return choice.name
 
 
 def tell_clipping(share: float, prefix: str = "") -> None:
     if share:
-        out.print(
+        tell(
             f"{prefix}{100 * share:.2g} % of the remixes' samples lay over full scale and were soft-clipped (tanh);"
             " a chain with lower gains_db avoids it",
-            soft_wrap=True,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,13 +19,14 @@ from cadenza_remix.cli.options import (
     leave_on_failures,
     print_faults,
 )
-from cadenza_remix.console import out, shown_progress
+from cadenza_remix.console import out, shown_progress, tell
 from cadenza_remix.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from cadenza_remix.challenge.metadata import SongEntry
+    from cadenza_remix.challenge.pairs import Pair
     from cadenza_remix.hearing.audiogram import Listener
     from cadenza_remix.runs.scoring import ScoreReport
 
@@ -69,26 +71,26 @@ def score(
     song_list = load_songs(songs) if songs else None
     cuts = load_segments(segments) if segments else None
     other = read_other(compare) if compare else None
-    if out_file.is_dir():
-        raise InputError("is a folder", where=out_file, expected="the name of the table to write")
-    if compare and compare.exists() and out_file.exists() and compare.samefile(out_file):
-        raise InputError("would be compared with itself", where=compare, expected="another file than --out")
-    check_writable(out_file.parent)
+    if not references.is_dir():
+        raise InputError("folder of references is missing", where=references, expected="a folder with the clean stems")
     source = EntryFiles(entry, tuple(people) if listener else None)
     pairs = expected_pairs(source, people, songs=song_list)
+    _check_out(out_file, Path(source.tree.where))
+    if other is not None:
+        _check_other(compare, other, out_file, pairs)
+    check_writable(out_file.parent)
     plan = plan_scores(
         source, pairs, references=references, listeners=people, segments=cuts, records=_beside(out_file, "_records"),
         scorer=scorer, noise=noise,
     )  # fmt: skip
     if songs is None:
         n_songs, n_listeners = (len({pair[part] for pair in pairs}) for part in (0, 1))
-        out.print(
+        tell(
             f"expected, as there is no list of --songs: what there is, {n_songs} songs x {n_listeners} of "
             f"{len(people)} listeners",
-            soft_wrap=True,
         )
     if plan.found:
-        out.print(f"{len(plan.found)} of {len(plan.pairs)} pairs were scored before")
+        tell(f"{len(plan.found)} of {len(plan.pairs)} pairs were scored before")
     with shown_progress() as progress:
         checked = validate_entry(
             source.tree,
@@ -106,20 +108,48 @@ def score(
             counts = print_faults(checked.faults, show_all=all_faults)
             if not partial:
                 raise InputError(f"{counts}; nothing was scored (what is in order: --partial)", where=entry)
-            out.print(f"{counts}; what is in order is scored", soft_wrap=True)
+            tell(f"{counts}; what is in order is scored")
         left_out = [pair for pair in plan.pairs if pair not in set(checked.pairs_ok)]
         if left_out:
-            out.print(f"left out: {'; '.join(f'{pair.song} for {pair.listener}' for pair in left_out)}", soft_wrap=True)
+            tell(f"left out: {'; '.join(f'{pair.song} for {pair.listener}' for pair in left_out)}")
         plan = plan.only(checked.pairs_ok)
         if not plan.pairs:
             raise InputError("nothing in it is in order", where=entry)
         report = run_scores(plan, n_workers=workers, progress=progress)
     if report.failures:
-        out.print(
-            f"{len(report.records)} of {len(plan.pairs)} pairs scored; {out_file} is not written: it would lack some"
-        )
+        tell(f"{len(report.records)} of {len(plan.pairs)} pairs scored; {out_file} is not written: it would lack some")
         leave_on_failures(report.failures)
     _write_tables(report, out_file, people, song_list, other, compare, n_pairs=len(pairs), published=published)
+
+
+def _check_out(out_file: Path, root: Path) -> None:
+    """Refuse names that would fail after hours of work."""
+    if out_file.is_dir():
+        raise InputError("is a folder", where=out_file, expected="the name of the table to write")
+    for ending in ("_tidy.csv", "_summary.csv", "_compared.csv"):
+        if _beside(out_file, ending).is_dir():
+            raise InputError("is a folder", where=_beside(out_file, ending), expected="a place for a table")
+    if root.is_dir() and root.resolve() in out_file.resolve().parents:
+        raise InputError(
+            "would lie among the files of the entry", where=out_file, expected="a place outside", found=root
+        )
+
+
+def _check_other(other_file: Path | None, other: pd.DataFrame, out_file: Path, pairs: Sequence[Pair]) -> None:
+    """Refuse a comparison that would fail after hours of work, or say nothing."""
+    if other_file is not None and out_file.exists() and other_file.samefile(out_file):
+        raise InputError("would be compared with itself", where=other_file, expected="another file than --out")
+    if "haaqi" not in set(other["metric"]):
+        raise InputError("holds no HAAQI to compare with", where=other_file)
+    known = set(zip(other["song"], other["listener"], strict=True))
+    if not any((pair.song, pair.listener) in known for pair in pairs):
+        song, listener = min(known)
+        raise InputError(
+            "has no song and listener in common with the entry",
+            where=other_file,
+            expected=f"such as {pairs[0].song!r} for {pairs[0].listener}",
+            found=f"such as {song!r} for {listener}",
+        )
 
 
 def _write_tables(
@@ -153,11 +183,11 @@ def _write_tables(
         write_comparison_csv(comparison, written[-1])
         print_comparison(comparison, out, this=str(out_file), other=str(other_file))
         if differing := differing_settings(report.records, scores_file=other_file):
-            out.print(f"Careful, the two were scored with different {' and '.join(differing)}", soft_wrap=True)
+            tell(f"Careful, the two were scored with different {' and '.join(differing)}")
     mean = sum(row.score for row in report.rows) / len(report.rows)
     of_all = f" of {n_pairs}: NOT ALL" if len(report.rows) < n_pairs else ""
-    out.print(f"mean HAAQI {mean:.4f}, pairs: {len(report.rows)}{of_all} ({report.n_found} found done): "
-              + ", ".join(map(str, written)), soft_wrap=True)  # fmt: skip
+    tell(f"mean HAAQI {mean:.4f}, pairs: {len(report.rows)}{of_all} ({report.n_found} found done): "
+              + ", ".join(map(str, written)))  # fmt: skip
 
 
 def _beside(out_file: Path, ending: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cadenza_remix.cli.options import AllFaultsOption, ListenersOption, SegmentsOption, WorkersOption, print_faults
-from cadenza_remix.console import out, shown_progress
+from cadenza_remix.console import shown_progress, tell
 from cadenza_remix.errors import InputError
 
 submission = typer.Typer(help="The challenge's submission file.", no_args_is_help=True)
@@ -31,7 +31,7 @@ def submission_pack(
         report = validate_entry(open_tree(folder), n_workers=workers, progress=progress)
     if report.faults:
         raise InputError(print_faults(report.faults, show_all=all_faults), where=folder)
-    out.print(str(pack_submission(folder, out_folder, team)), soft_wrap=True)
+    tell(str(pack_submission(folder, out_folder, team)))
 
 
 @submission.command("validate")
@@ -67,4 +67,4 @@ def submission_validate(
         )
     if report.faults:
         raise InputError(print_faults(report.faults, show_all=all_faults), where=path)
-    out.print(f"{path}: complete and well-formed", soft_wrap=True)
+    tell(f"{path}: complete and well-formed")

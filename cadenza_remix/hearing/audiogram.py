@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cadenza_remix.errors import InputError, unknown_name
 
+LOWEST_TOP_HZ = 100.0
+"""No audiogram ends below it: such numbers are kHz."""
 LEVEL_RANGE_DB_HL = (-30.0, 140.0)
 """Hearing levels outside this range are taken for mistakes: audiometers end well inside it."""
 
@@ -56,6 +58,13 @@ class Audiogram:
         if frequencies[0] <= 0:
             raise InputError(
                 "frequency is not positive", where=name, expected="more than 0 Hz", found=f"{frequencies[0]:g}"
+            )
+        if frequencies[-1] < LOWEST_TOP_HZ:
+            raise InputError(
+                "frequencies too low",
+                where=name,
+                expected="Hz, such as 250 to 8000",
+                found=f"up to {frequencies[-1]:g}",
             )
         for before, after in itertools.pairwise(frequencies):
             if after <= before:

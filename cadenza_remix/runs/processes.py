@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar, cast
 
 from cadenza_remix.errors import CadenzaError, OutputError
@@ -132,7 +133,7 @@ class _Worker:
 
     def __init__(self, work: bytes) -> None:
         environment = {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ}
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )

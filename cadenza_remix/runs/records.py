@@ -44,8 +44,10 @@ def read_record(path: Path) -> Record | None:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if raw.pop("format") != RECORD_FORMAT:
             return None
-        return Record(**raw)
-    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+        record = Record(**raw)
+        parts = (record.settings, record.files, record.results)
+        return record if all(isinstance(part, dict) for part in parts) else None
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
 
 

@@ -17,7 +17,7 @@ from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.challenge.scorers import ear_scorer
 from cadenza_remix.challenge.scores import PairScore
 from cadenza_remix.challenge.scoring import PairMetrics, PairReferences, score_pair
-from cadenza_remix.errors import CadenzaError
+from cadenza_remix.errors import CadenzaError, InputError
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.runs.records import Record, digest, finished, read_record
 from cadenza_remix.runs.songs import references_digest
@@ -61,9 +61,10 @@ class ScoreJob:
         if read_record(path) is None:  # nothing to compare with: then the files need not be read
             return None
         try:
-            return finished(path, self._key(pair)[0], self.records)
+            record = finished(path, self._key(pair)[0], self.records)
         except CadenzaError:
             return None
+        return record if record is not None and _is_whole(record, pair) else None
 
     def __call__(self, pair: Pair) -> Record:
         """Score a pair and write its record."""
@@ -140,6 +141,18 @@ class _ReferenceShelf:
                 while len(self._references) > 2:
                     self._references.popitem(last=False)
             return self._references[path, segment]
+
+
+def _is_whole(record: Record, pair: Pair) -> bool:
+    """Tell whether the results of a record are what `_results` makes for this pair: files can be damaged, or edited."""
+    results = record.results
+    try:
+        row = PairScore(results["song"], results["listener"], results["haaqi"])
+        ratios = [results[name][channel] for name in ("snr_db", "sdr_db") for channel in row.haaqi]
+        numbers = all(value is None or (type(value) is float and math.isfinite(value)) for value in ratios)
+        return numbers and row.pair == pair and row.score == results["score"]
+    except (InputError, KeyError, TypeError, ValueError):
+        return False
 
 
 def unit_name(pair: Pair) -> str:

@@ -155,7 +155,7 @@ def run_scores(plan: ScorePlan, *, n_workers: int | None = None, progress: Progr
 
     n_workers = min(n_workers or default_workers(), len(pending))
     if n_workers > 1:
-        n_workers = _as_memory_allows(plan.job, n_workers, progress)
+        n_workers = _as_memory_allows(plan.job, pending, n_workers, progress)
     is_clarity = plan.job.scorer == "clarity"  # which draws from the one generator that all threads share
     if n_workers > 1 and (is_clarity or len(pending) >= _PAIRS_WORTH_A_PROCESS * n_workers):
         made, failures = run_in_processes(
@@ -269,11 +269,14 @@ def score_clean_stems(
     return run_scores(plan, progress=progress)
 
 
-def _as_memory_allows(job: ScoreJob, n_workers: int, progress: Progress) -> int:
-    if job.segments:
-        longest_s = max(job.segments[song].objective.duration_s for song in job.references)
-    else:
-        longest_s = max(audio_duration_s(first_file(path)) for path in job.references.values())
+def _as_memory_allows(job: ScoreJob, pending: Sequence[Pair], n_workers: int, progress: Progress) -> int:
+    longest_s = 0.0
+    for song in {pair.song for pair in pending}:
+        if job.segments:
+            longest_s = max(longest_s, job.segments[song].objective.duration_s)
+            continue
+        with suppress(InputError):  # whoever scores the song says what is wrong with it
+            longest_s = max(longest_s, audio_duration_s(first_file(job.references[song])))
     bytes_each = _WORKER_BYTES + _BYTES_PER_SECOND * longest_s
     affordable = affordable_workers(n_workers, bytes_each)
     if affordable < n_workers:

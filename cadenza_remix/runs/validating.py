@@ -144,7 +144,7 @@ def _faults_of(
     remix: bool,
 ) -> tuple[Fault, ...]:
     stem_s = remix_s = song.duration_s
-    if segments is not None:
+    if segments is not None and not song.is_faulty:
         stem_s = segments[pair.song].objective.duration_s
         remix_s = segments[pair.song].subjective.duration_s
     checked = check_pair(tree, pair, stem_s=stem_s, remix_s=remix_s, remix=remix)
@@ -164,6 +164,7 @@ class _Song:
 
     reference: PlausibilityReference | None = None
     duration_s: float | None = None
+    is_faulty: bool = False
 
 
 class _Songs:
@@ -187,7 +188,7 @@ class _Songs:
                     self._kept[song] = self._load(self._folder, song)
                 except InputError as error:
                     self.faults[song] = Fault(song, "no usable references", found=str(error), kind="reference")
-                    self._kept[song] = _Song()
+                    self._kept[song] = _Song(is_faulty=True)
             return self._kept[song]
 
     def _load(self, folder: str | Path, song: str) -> _Song:

@@ -47,3 +47,10 @@ def test_stereo_gives_both_ears_the_same():
     stereo = Audio(np.array([0.1, 0.2]), 8000).stereo()
     np.testing.assert_array_equal(stereo.samples[:, 0], stereo.samples[:, 1])
     assert stereo.stereo() is stereo
+
+
+def test_an_excerpt_may_end_with_a_rounded_time():
+    audio = Audio(np.arange(1000, dtype=np.float32), 1000)
+    assert audio.excerpt(0.5, 1.04).n_samples == 500
+    with pytest.raises(InputError, match="outside the audio"):
+        audio.excerpt(0.5, 1.06)

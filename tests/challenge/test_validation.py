@@ -129,6 +129,23 @@ def test_accents_in_another_form_are_told_as_spelling(tmp_path: Path) -> None:
     assert (fault.kind, fault.expected) == ("misspelt", "L1/\u00c5")
 
 
+def test_names_that_differ_in_case_or_spaces_alone_are_told_apart(tmp_path: Path) -> None:
+    pairs = make_pairs(["A B", "a b", "AB"], ["n3", "N3"])
+    for pair in pairs:
+        write_pair(tmp_path, pair)
+    assert structure_faults(open_tree(tmp_path), pairs) == []
+
+
+def test_a_song_may_begin_with_a_dot(tmp_path: Path) -> None:
+    pairs = make_pairs([".A", "B"], ["N3"])
+    for pair in pairs:
+        write_pair(tmp_path, pair)
+    (tmp_path / "N3" / "B" / ".DS_Store").write_bytes(b"left behind by a system")
+    tree = open_tree(tmp_path)
+    assert tree.pairs() == pairs
+    assert structure_faults(tree, pairs) == []
+
+
 def test_names_of_a_pair() -> None:
     assert len(file_names(PAIR)) == 17
     assert file_names(PAIR, remix=False) == file_names(PAIR)[:16]

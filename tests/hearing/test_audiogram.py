@@ -68,6 +68,10 @@ def test_only_keeps_the_named_in_their_order(tmp_path):
         ({"audiogram_levels_l": "loud"}, "expected a list of numbers"),
         ({"audiogram_levels_l": [1, 2, 3, 4, 5, 6, 7, 1000]}, "level at 8000 Hz cannot be"),
         ({"audiogram_cfs": [0, 500, 1000, 2000, 3000, 4000, 6000, 8000]}, "not positive"),
+        (
+            {"audiogram_cfs": [0.25, 0.5, 1, 2, 3, 4, 6, 8]},
+            "frequencies too low: expected Hz, such as 250 to 8000, found up to 8",
+        ),
     ],
 )
 def test_faults_of_a_listener_are_named(tmp_path, changes, words):

@@ -164,6 +164,52 @@ def test_some_listeners_compared_with_another_system(world, undisturbed, tmp_pat
     assert "Not comparable" in " ".join(result.stdout.split())
 
 
+def test_damaged_and_edited_records_are_made_again(world, undisturbed, tmp_path):
+    shutil.copytree(undisturbed / "scores_records", tmp_path / "scores_records")
+    folder = tmp_path / "scores_records" / "N1"
+    first, second = SONGS
+    (folder / f"{first}.json").write_text((folder / f"{first}.json").read_text().replace('"score": 0.', '"score": 0.9'))
+    record = json.loads((folder / f"{second}.json").read_text())
+    (folder / f"{second}.json").write_text(json.dumps({**record, "results": {"song": [1]}, "files": ["a"]}))
+    result = score(world, world / "run", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "14 of 16 pairs were scored before" in result.stdout
+    assert contents(tmp_path) == contents(undisturbed)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_song_without_usable_references_is_left_out_by_partial(world, undisturbed, tmp_path, workers):
+    shutil.copytree(world / "music", tmp_path / "music")
+    first, second = SONGS
+    (tmp_path / "music" / second / "drums.wav").unlink()
+    listeners = ("--listener", "N1", "--listener", "S1", "--workers", workers)
+    result = score(world, world / "run", tmp_path, "--references", str(tmp_path / "music"), "--partial", *listeners)
+    assert result.returncode == 0, result.stderr
+    wanted = [r for r in read_scores(undisturbed / "scores.csv") if r.song == first and r.listener in ("N1", "S1")]
+    assert read_scores(tmp_path / "scores.csv") == wanted
+    assert "pairs: 2 of 4: NOT ALL" in " ".join(result.stdout.split())
+    assert "drums is missing" in result.stderr
+
+
+def test_what_would_fail_after_hours_fails_at_once(world, undisturbed, tmp_path):
+    (tmp_path / "scores_tidy.csv").mkdir()
+    foreign = tmp_path / "foreign.csv"
+    foreign.write_text((undisturbed / "scores.csv").read_text().replace("Falcon", "Other"))
+    for out, options, words in (
+        (tmp_path, (), "scores_tidy.csv: is a folder"),
+        (world / "run" / "enhanced_signals", (), "would lie among the files of the entry"),
+        (undisturbed, ("--compare", str(undisturbed / "scores.csv")), "would be compared with itself"),
+        (tmp_path / "new", ("--compare", str(foreign)), "has no song and listener in common"),
+        (tmp_path / "new", ("--references", str(tmp_path / "none")), "folder of references is missing"),
+        (tmp_path / "new", ("--listener", "N9"), "unknown listener 'N9'"),
+    ):
+        result = score(world, world / "run", out, *options)
+        assert result.returncode == 2
+        (line,) = result.stderr.splitlines()
+        assert words in line
+    assert not (tmp_path / "new").exists()
+
+
 def test_pyclaritys_own_function_has_to_be_installed(world, tmp_path):
     result = score(world, world / "run", tmp_path, "--scorer", "clarity")
     assert result.returncode == 2

@@ -81,7 +81,7 @@ def _zip_faults(tree: EnhancedTree) -> Iterator[Fault]:
 
 @dataclass(frozen=True)
 class _Known:
-    """The expected listeners, songs and pairs, each by its spelling without regard to case, accents and spaces."""
+    """The expected listeners, songs and pairs; names are found as they are, or else whatever their spelling."""
 
     listeners: Mapping[str, str]
     songs: Mapping[str, str]
@@ -89,8 +89,20 @@ class _Known:
 
     @staticmethod
     def of(pairs: Sequence[Pair]) -> _Known:
-        listeners = {_spelling(pair.listener): pair.listener for pair in pairs}
-        return _Known(listeners, {_spelling(pair.song): pair.song for pair in pairs}, frozenset(pairs))
+        listeners, songs = ({pair[part] for pair in pairs} for part in (1, 0))
+        return _Known(_by_spelling(listeners), _by_spelling(songs), frozenset(pairs))
+
+    def listener(self, name: str) -> str | None:
+        return self.listeners.get(name) or self.listeners.get(_spelling(name))
+
+    def song(self, name: str) -> str | None:
+        return self.songs.get(name) or self.songs.get(_spelling(name))
+
+
+def _by_spelling(names: Iterable[str]) -> dict[str, str]:
+    """Return names by spelling, which leaves out case, accents and spaces, and by themselves, which comes first."""
+    table = {_spelling(name): name for name in names}
+    return table | {name: name for name in names}
 
 
 def _spelling(name: str) -> str:
@@ -106,9 +118,9 @@ def _foreign_faults(tree: EnhancedTree, known: _Known) -> tuple[list[Fault], fro
     for name in tree.names:
         parts = name.split("/")
         listener, song = (*parts, "", "")[:2]
-        if len(parts) > 1 and _spelling(listener) not in known.listeners:
+        if len(parts) > 1 and known.listener(listener) is None:
             unknown_listeners[listener] += 1
-        elif len(parts) > 2 and _spelling(song) not in known.songs:
+        elif len(parts) > 2 and known.song(song) is None:
             if listener not in unknown_songs.setdefault(song, []):
                 unknown_songs[song].append(listener)
         elif len(parts) == 3:
@@ -132,7 +144,7 @@ def _foreign_faults(tree: EnhancedTree, known: _Known) -> tuple[list[Fault], fro
 
 def _folder_faults(listener: str, song: str, names: list[str], known: _Known, respelt: set[str]) -> list[Fault]:
     """Return what does not belong in one folder of a known listener and song; note the names that are misspelt."""
-    pair = Pair(known.songs[_spelling(song)], known.listeners[_spelling(listener)])
+    pair = Pair(known.song(song) or song, known.listener(listener) or listener)
     if pair not in known.pairs:
         return [Fault(f"{listener}/{song}", "pair that was not asked for", found=f"{len(names)} files", kind="extra")]
     wanted = {_spelling(name): name for name in file_names(pair)}

@@ -1,0 +1,47 @@
+"""What the console says, and the statuses that it leaves with."""
+
+import errno
+
+import pytest
+
+from cadenza_remix.console import LineProgress, exit_status
+from cadenza_remix.errors import InputError
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("job", [lambda: 130, interrupt])
+def test_an_interruption_is_told(job, capsys):
+    assert exit_status(job) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_bad_input_is_one_line(capsys):
+    def job():
+        raise InputError("broken", where="a [bold] song.wav")
+
+    assert exit_status(job) == 2
+    assert capsys.readouterr().err == "cadenza-remix: error: a [bold] song.wav: broken\n"
+
+
+def test_a_full_device_is_one_line_and_other_faults_are_bugs(capsys):
+    def fail(number):
+        raise OSError(number, "reason")
+
+    assert exit_status(lambda: fail(errno.ENOSPC)) == 2
+    assert "standard output: cannot be written: reason" in capsys.readouterr().err
+    with pytest.raises(OSError, match="reason"):
+        exit_status(lambda: fail(errno.EIO))
+
+
+def test_progress_in_a_log_ends_with_all(capsys):
+    progress = LineProgress(every_s=0.0)
+    progress.start("score", 2)
+    progress.advance("score")
+    progress.advance("score")
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("Scoring (HAAQI, SNR, SDR): 1 of 2")
+    assert first.endswith("left")
+    assert last == "Scoring (HAAQI, SNR, SDR): 2 of 2"
