@@ -134,7 +134,7 @@ def test_score_without_references_or_results(tmp_path):
     folder.mkdir(parents=True)
     (folder / "L9_song_left_bass.flac").write_bytes(b"fLaC")
     result = call("score", tmp_path / "empty", "--references", tmp_path, "--listeners", people)
-    assert_one_line(result, "unknown listener 'L9'")
+    assert_one_line(result, "nobody in it is among the listeners: expected L1, found L9")
 
 
 def test_models_say_where_they_are_and_how_to_get_them(tmp_path):

@@ -188,7 +188,7 @@ def _read_seconds(times: dict[str, Any], field: str, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InputError("wrong type", where=where, expected="seconds as a number", found=_kind(value))
     if not 0 <= value <= MAX_TIME_S:
-        raise InputError("wrong time", where=where, expected=f"0 to {MAX_TIME_S:g} seconds", found=f"{value:.12}"[:40])
+        raise InputError("wrong time", where=where, expected=f"0 to {MAX_TIME_S:g} seconds", found=str(value)[:40])
     return float(value)
 
 

@@ -225,7 +225,7 @@ def _open_folder(root: Path) -> EnhancedTree:
 
     def read(name: str) -> bytes:
         file = root / name
-        if not file.is_file():
+        if file.exists() and not file.is_file():  # a pipe would be waited for
             raise InputError("is no file")
         _check_size(file.stat().st_size)
         return file.read_bytes()

@@ -162,7 +162,7 @@ def test_nothing_half_written_stays_behind(tmp_path: Path) -> None:
 
 def test_what_spreadsheets_add_is_no_fault(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
-    write_scores(path, [score_of(Pair("A", "L1"))])
+    write_scores(path, [score_of(PAIRS[0])])
     rows = read_scores(path)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\r\n")
     assert read_scores(path) == rows
