@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from cadenza_remix.challenge.metadata import SongEntry
     from cadenza_remix.challenge.pairs import Pair
     from cadenza_remix.hearing.audiogram import Listener
-    from cadenza_remix.runs.scoring import ScoreReport
+    from cadenza_remix.runs.scoring import ScorePlan, ScoreReport
+    from cadenza_remix.runs.validating import ValidationReport
+
+MOST_PAIRS_NAMED = 20
 
 
 def score(
@@ -87,7 +90,7 @@ def score(
         n_songs, n_listeners = (len({pair[part] for pair in pairs}) for part in (0, 1))
         tell(
             f"expected, as there is no list of --songs: what there is, {n_songs} songs x {n_listeners} of "
-            f"{len(people)} listeners",
+            f"{len(people)} listeners"
         )
     if plan.found:
         tell(f"{len(plan.found)} of {len(plan.pairs)} pairs were scored before")
@@ -104,22 +107,30 @@ def score(
             n_workers=workers,
             progress=progress,
         )
-        if checked.faults:
-            counts = print_faults(checked.faults, show_all=all_faults)
-            if not partial:
-                raise InputError(f"{counts}; nothing was scored (what is in order: --partial)", where=entry)
-            tell(f"{counts}; what is in order is scored")
-        left_out = [pair for pair in plan.pairs if pair not in set(checked.pairs_ok)]
-        if left_out:
-            tell(f"left out: {'; '.join(f'{pair.song} for {pair.listener}' for pair in left_out)}")
-        plan = plan.only(checked.pairs_ok)
-        if not plan.pairs:
-            raise InputError("nothing in it is in order", where=entry)
+        plan = _in_order(plan, checked, entry, partial=partial, show_all=all_faults)
         report = run_scores(plan, n_workers=workers, progress=progress)
     if report.failures:
         tell(f"{len(report.records)} of {len(plan.pairs)} pairs scored; {out_file} is not written: it would lack some")
         leave_on_failures(report.failures)
     _write_tables(report, out_file, people, song_list, other, compare, n_pairs=len(pairs), published=published)
+
+
+def _in_order(plan: ScorePlan, checked: ValidationReport, entry: Path, *, partial: bool, show_all: bool) -> ScorePlan:
+    """Tell the faults of an entry, and return what of the plan can be scored all the same, if that is wanted."""
+    if checked.faults:
+        counts = print_faults(checked.faults, show_all=show_all)
+        if not partial:
+            raise InputError(f"{counts}; nothing was scored (what is in order: --partial)", where=entry)
+        tell(f"{counts}; what is in order is scored")
+    left = plan.only(checked.pairs_ok)
+    if not left.pairs:
+        raise InputError("nothing in it is in order", where=entry)
+    kept = set(left.pairs)
+    missing = [f"{pair.song} for {pair.listener}" for pair in plan.pairs if pair not in kept]
+    if missing:
+        rest = "" if show_all or len(missing) <= MOST_PAIRS_NAMED else f" and {len(missing) - MOST_PAIRS_NAMED} more"
+        tell(f"left out: {'; '.join(missing if show_all else missing[:MOST_PAIRS_NAMED])}{rest}")
+    return left
 
 
 def _check_out(out_file: Path, root: Path) -> None:
@@ -186,8 +197,8 @@ def _write_tables(
             tell(f"Careful, the two were scored with different {' and '.join(differing)}")
     mean = sum(row.score for row in report.rows) / len(report.rows)
     of_all = f" of {n_pairs}: NOT ALL" if len(report.rows) < n_pairs else ""
-    tell(f"mean HAAQI {mean:.4f}, pairs: {len(report.rows)}{of_all} ({report.n_found} found done): "
-              + ", ".join(map(str, written)))  # fmt: skip
+    names = ", ".join(map(str, written))
+    tell(f"mean HAAQI {mean:.4f}, pairs: {len(report.rows)}{of_all} ({report.n_found} found done): {names}")
 
 
 def _beside(out_file: Path, ending: str) -> Path:

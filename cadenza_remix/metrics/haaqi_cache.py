@@ -15,6 +15,7 @@ from cadenza_remix.hearing.audiogram import Audiogram
 from cadenza_remix.metrics.haaqi_input import (
     ClarityAudiogram,
     check_equalisation,
+    checked_number,
     checked_signal,
     loss_at_model_frequencies,
 )
@@ -53,7 +54,7 @@ class HaaqiReferenceCache:
     """
 
     def __init__(self, *, max_megabytes: float) -> None:
-        if not max_megabytes >= 0:
+        if not checked_number(max_megabytes, "max_megabytes", "MB") >= 0:
             raise InputError("wrong size of a cache", where="max_megabytes", expected="0 or more", found=max_megabytes)
         self._max_bytes = max_megabytes * _MEGABYTE
         self._kept: OrderedDict[bytes, HaaqiReference] = OrderedDict()
@@ -130,7 +131,12 @@ def _key(
     check_equalisation(equalisation)
     samples = np.ascontiguousarray(checked_signal(reference, sample_rate, "reference"))
     digest = hashlib.blake2b(samples.data, digest_size=32)
-    settings = (samples.dtype.str, float(sample_rate), int(equalisation), float(level1_db_spl))
+    settings = (
+        samples.dtype.str,
+        float(sample_rate),
+        int(equalisation),
+        checked_number(level1_db_spl, "level1", "dB SPL"),
+    )
     digest.update(repr(settings).encode())
     digest.update(loss_at_model_frequencies(audiogram).tobytes())
     return digest.digest()

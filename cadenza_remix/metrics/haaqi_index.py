@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike
 
 from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.audiogram import Audiogram
-from cadenza_remix.metrics.haaqi_input import ClarityAudiogram, Noise
+from cadenza_remix.metrics.haaqi_input import ClarityAudiogram, Noise, checked_number
 from cadenza_remix.metrics.haaqi_reference import HaaqiReference
 from cadenza_remix.metrics.haaqi_result import HaaqiResult
 
@@ -142,4 +142,4 @@ def _one_rate(which: str, own: float | None, common: float | None) -> float:
         raise InputError(
             f"give sample_rate or {which}_sample_rate", expected="one of them", found="none" if own is None else "both"
         )
-    return float(own if own is not None else common)  # type: ignore[arg-type]
+    return checked_number(own if own is not None else common, f"sample rate of the {which}", "Hz")

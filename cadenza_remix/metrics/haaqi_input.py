@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import numbers
 from functools import lru_cache
 from typing import Literal, Protocol, get_args
 
@@ -36,9 +37,16 @@ class ClarityAudiogram(Protocol):
     levels: NDArray[np.floating]
 
 
+def checked_number(value: object, where: str, unit: str) -> float:
+    """Return a real number as a float, or refuse what is none, text that reads like one as well."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise InputError("wrong type", where=where, expected=f"a number in {unit}", found=type(value).__name__)
+    return float(value)
+
+
 def check_equalisation(equalisation: int) -> None:
     """Refuse what is not among ``EQUALISATIONS``."""
-    if equalisation not in EQUALISATIONS:
+    if not isinstance(equalisation, numbers.Integral) or equalisation not in EQUALISATIONS:
         known = ", ".join(f"{key} ({meaning})" for key, meaning in EQUALISATIONS.items())
         raise InputError("unknown equalisation", expected=known, found=equalisation)
 
@@ -63,7 +71,11 @@ def threshold_noise(noise: Noise, rng: np.random.RandomState | None) -> Threshol
 
 def checked_signal(signal: ArrayLike, sample_rate: float, where: str) -> NDArray[np.floating]:
     """Return a signal as an array of real numbers, or say what keeps it from being scored."""
-    samples = np.asarray(signal)
+    try:
+        samples = np.asarray(signal)
+    except ValueError as error:
+        raise InputError("wrong shape", where=where, expected="one channel, (n_samples,)", found=str(error)) from error
+    sample_rate = checked_number(sample_rate, f"sample rate of the {where}", "Hz")
     if samples.ndim != 1:
         raise InputError("wrong shape", where=where, expected="one channel, (n_samples,)", found=samples.shape)
     if samples.size == 0:

@@ -24,6 +24,7 @@ from cadenza_remix.metrics.haaqi_input import (
     Noise,
     check_equalisation,
     check_noise,
+    checked_number,
     checked_signal,
     loss_at_model_frequencies,
     threshold_noise,
@@ -74,7 +75,7 @@ class HaaqiReference:
         self._noise: Noise = noise
         self._loss_db_hl = loss_at_model_frequencies(audiogram)
         self._equalisation = equalisation
-        self._level1_db_spl = float(level1_db_spl)
+        self._level1_db_spl = checked_number(level1_db_spl, "level1", "dB SPL")
         self._at_model_rate = to_model_rate(samples, sample_rate)
         self._silent = not self._at_model_rate.any()
         if not self._silent and not np.isfinite(level1_db_spl):

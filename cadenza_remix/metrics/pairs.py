@@ -98,7 +98,10 @@ def projected_ratio_db(target: float, distortion: float) -> float:
 def _samples(signal: Audio | ArrayLike, name: str) -> NDArray[np.floating]:
     if isinstance(signal, Audio):
         return signal.samples
-    array = np.asarray(signal)
+    try:
+        array = np.asarray(signal)
+    except ValueError as error:
+        raise InputError("wrong shape", where=name, expected="samples in rows", found=str(error)) from error
     if array.dtype.kind != "f":
         raise InputError("wrong kind of samples", where=name, expected="floats", found=array.dtype)
     if array.ndim == 1:
