@@ -45,6 +45,9 @@ def score(
     songs: SongsOption = None,
     segments: SegmentsOption = None,
     partial: Annotated[bool, typer.Option("--partial", help="Score what is there and in order.")] = False,
+    any_sound: Annotated[
+        bool, typer.Option("--any-sound", help="Tell silence, a mixture as stem, exchanged ears, ..., but score them.")
+    ] = False,
     compare: Annotated[
         Path | None, typer.Option("--compare", help="Another system's scores.csv: show paired differences to it.")
     ] = None,
@@ -63,6 +66,7 @@ def score(
     which the same command goes on where it was stopped.
     """
     from cadenza_remix.atomic import check_writable
+    from cadenza_remix.challenge.checks.plausibility import SOUND_KINDS
     from cadenza_remix.challenge.metadata import load_segments, load_songs
     from cadenza_remix.hearing.audiogram import load_listeners
     from cadenza_remix.report.comparison import read_other
@@ -104,10 +108,11 @@ def score(
             segments=cuts,
             partial=partial,
             remix=False,
+            tolerated=SOUND_KINDS if any_sound else (),
             n_workers=workers,
             progress=progress,
         )
-        plan = _in_order(plan, checked, entry, partial=partial, show_all=all_faults)
+        plan = _in_order(plan, checked, entry, partial=partial, any_sound=any_sound, show_all=all_faults)
         report = run_scores(plan, n_workers=workers, progress=progress)
     if report.failures:
         tell(f"{len(report.records)} of {len(plan.pairs)} pairs scored; {out_file} is not written: it would lack some")
@@ -115,13 +120,19 @@ def score(
     _write_tables(report, out_file, people, song_list, other, compare, n_pairs=len(pairs), published=published)
 
 
-def _in_order(plan: ScorePlan, checked: ValidationReport, entry: Path, *, partial: bool, show_all: bool) -> ScorePlan:
+def _in_order(
+    plan: ScorePlan, checked: ValidationReport, entry: Path, *, partial: bool, any_sound: bool, show_all: bool
+) -> ScorePlan:
     """Tell the faults of an entry, and return what of the plan can be scored all the same, if that is wanted."""
+    from cadenza_remix.challenge.checks.plausibility import SOUND_KINDS
+
     if checked.faults:
         counts = print_faults(checked.faults, show_all=show_all)
-        if not partial:
-            raise InputError(f"{counts}; nothing was scored (what is in order: --partial)", where=entry)
-        tell(f"{counts}; what is in order is scored")
+        of_sound = all(fault.kind in SOUND_KINDS for fault in checked.faults)
+        if not (partial or (any_sound and of_sound)):
+            ways = "what is in order: --partial" + ("; as it sounds: --any-sound" if of_sound else "")
+            raise InputError(f"{counts}; nothing was scored ({ways})", where=entry)
+        tell(f"{counts}; {'what is in order' if partial else 'everything'} is scored")
     left = plan.only(checked.pairs_ok)
     if not left.pairs:
         raise InputError("nothing in it is in order", where=entry)

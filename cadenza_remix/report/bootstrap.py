@@ -12,9 +12,9 @@ as Hesterberg proposes ("What teachers should know about the bootstrap", The Ame
 2015, the expanded percentile interval): by Student's t at one degree of freedom less than there are clusters.
 
 How often a 95 % interval held the true mean of simulated scores (effects of song 0.10, of listener 0.06, rest 0.08;
-1000 runs, 100 for the last): 2 songs x 8 listeners 0.81, 3 x 8 0.93, 4 x 8 0.94, 5 x 5 0.97, 12 x 10 0.97, 49 x 53
-0.95; one song and 2, 4, 8 listeners 0.48, 0.88, 0.94. With fewer than five songs or listeners the interval reaches
-nearly from the lowest to the highest mean that a resample can have, and is still too narrow.
+1000 runs, 400 for 12 x 10, 100 for 49 x 53): 2 songs x 8 listeners 0.81, 3 x 8 0.93, 4 x 8 0.94, 5 x 5 0.97, 12 x 10
+0.97, 49 x 53 0.95; one song and 2, 4, 8 listeners 0.48, 0.88, 0.94. With fewer than five songs or listeners the
+interval reaches nearly from the lowest to the highest mean that a resample can have, and is still too narrow.
 """
 
 from __future__ import annotations

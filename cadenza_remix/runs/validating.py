@@ -51,6 +51,7 @@ def validate_entry(
     partial: bool = False,
     remix: bool = True,
     known_good: Collection[Pair] = (),
+    tolerated: Collection[str] = (),
     n_workers: int | None = None,
     progress: Progress | None = None,
 ) -> ValidationReport:
@@ -76,6 +77,8 @@ def validate_entry(
         A pair without its remix is incomplete; otherwise nobody looks whether there is one.
     known_good : collection of Pair
         Pairs whose files were in order before and have not changed: they are not decoded again.
+    tolerated : collection of str
+        Kinds of faults that are told and do not keep a pair from being scored.
 
     Raises
     ------
@@ -107,7 +110,12 @@ def validate_entry(
     of_pair = dict.fromkeys(present, ()) | dict(zip(in_order, results, strict=True))
     faults += [songs.faults[song] for song in dict.fromkeys(pair.song for pair in expected) if song in songs.faults]
     faults += [fault for pair in present for fault in of_pair[pair]]
-    return ValidationReport(tuple(faults), tuple(p for p in present if _is_ok(p, tree, of_pair[p], songs, remix)))
+
+    def is_ok(pair: Pair) -> bool:
+        refused = [fault for fault in of_pair[pair] if fault.kind not in tolerated]
+        return _is_ok(pair, tree, refused, songs, remix)
+
+    return ValidationReport(tuple(faults), tuple(p for p in present if is_ok(p)))
 
 
 def _pairs_there(tree: EnhancedTree, listeners: Mapping[str, Listener] | None) -> list[Pair]:

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
-from cadenza_remix.audio.io import load_audio, load_stems, write_stems, write_wav
+from cadenza_remix.audio.io import load_audio, load_stems, write_flac16, write_stems, write_wav
 from cadenza_remix.challenge.scores import read_scores
 from cadenza_remix.challenge.submission import pack_submission
 from cadenza_remix.hearing.audiogram import load_listeners
@@ -189,6 +190,27 @@ def test_a_song_without_usable_references_is_left_out_by_partial(world, undistur
     assert read_scores(tmp_path / "scores.csv") == wanted
     assert "pairs: 2 of 4: NOT ALL" in " ".join(result.stdout.split())
     assert "drums is missing" in result.stderr
+
+
+def test_a_silent_stem_is_told_and_scored_when_that_is_wanted(world, undisturbed, tmp_path):
+    entry = tmp_path / "entry"
+    shutil.copytree(world / "run" / "enhanced_signals" / "N2", entry / "N2")
+    first = next(iter(SONGS))
+    silent = entry / "N2" / first / f"N2_{first}_left_vocals.flac"
+    write_flac16(silent, np.zeros(48000), 24000)
+    options = ("--listener", "N2")
+    result = score(world, entry, tmp_path, *options)
+    assert result.returncode == 2
+    assert "nothing was scored (what is in order: --partial; as it sounds: --any-sound)" in result.stderr
+    result = score(world, entry, tmp_path, *options, "--any-sound")
+    assert result.returncode == 0, result.stderr
+    assert f"N2_{first}_left_vocals.flac: is silent" in result.stderr
+    before = {row.pair: row for row in read_scores(undisturbed / "scores.csv")}
+    for row in read_scores(tmp_path / "scores.csv"):
+        changed = {
+            channel for channel, value in row.haaqi.items() if abs(value - before[row.pair].haaqi[channel]) > 1e-3
+        }
+        assert changed == ({"left_vocals"} if row.song == first else set())
 
 
 def test_what_would_fail_after_hours_fails_at_once(world, undisturbed, tmp_path):

@@ -38,6 +38,11 @@ from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.units import energy_ratio_db, rms
 
+SOUND_KINDS = (
+    "silent", "is_mixture", "sides_swapped", "stems_swapped", "level", "scale_lost", "delayed", "other_song"
+)  # fmt: skip
+"""Faults of what is heard, not of form: files that have them can be scored all the same."""
+
 MAX_DELAY_S = 0.1
 MAX_LOUDER_DB, MAX_QUIETER_DB = 25.0, 40.0
 
