@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
+import numpy as np
+
+from cadenza_remix.audio.blocks import AudioBlocks, BlockSource, StemBlock
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.errors import InputError
 from cadenza_remix.separation.stems import Stems
@@ -58,6 +61,52 @@ class Separator(Protocol):
             The song is at another rate.
         """
         ...
+
+    def separate_blocks(self, source: BlockSource, *, progress: Progress | None = None) -> Iterator[StemBlock]:
+        """Separate music block by block: what `separate` gives, in memory that does not grow with the length.
+
+        Parameters
+        ----------
+        source : BlockSource
+            Stereo, at `sample_rate`; may be read more than once.
+        progress : callable, optional
+            Called with the share of the work that is done.
+
+        Yields
+        ------
+        dict of str to array of shape (n_samples, 2)
+            The next piece of all stems, of any length; together as long as the source.
+
+        Raises
+        ------
+        InputError
+            The source is at another rate, or cannot be read.
+        """
+        ...
+
+
+def separate_whole(separator: Separator, audio: Audio, *, progress: Progress | None = None) -> Stems:
+    """Separate a song in memory by way of `Separator.separate_blocks`."""
+    song = as_separator_input(audio, separator.sample_rate)
+    stems = {stem: np.empty((song.n_samples, 2), dtype=np.float32) for stem in separator.stems}
+    position = 0
+    for block in separator.separate_blocks(AudioBlocks(song), progress=progress):
+        n_samples = len(block[separator.stems[0]])
+        for stem, samples in stems.items():
+            samples[position : position + n_samples] = block[stem]
+        position += n_samples
+    return Stems({stem: Audio(samples, song.sample_rate, f"{audio.name} ({stem})") for stem, samples in stems.items()})
+
+
+def check_source_rate(source: BlockSource, sample_rate: int) -> None:
+    """Refuse a source at another rate than the separator's; the same error for all separators."""
+    if source.sample_rate != sample_rate:
+        raise InputError(
+            "wrong sample rate for this separator (resample first)",
+            where=source.name,
+            expected=f"{sample_rate} Hz",
+            found=f"{source.sample_rate} Hz",
+        )
 
 
 def as_separator_input(audio: Audio, sample_rate: int) -> Audio:
