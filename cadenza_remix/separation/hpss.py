@@ -14,14 +14,17 @@ electronic songs prefer now the one, now the other: the settings are round numbe
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cadenza_remix.audio.blocks import Block, BlockSource, StemBlock
 from cadenza_remix.audio.signal import STEMS, Audio
 from cadenza_remix.errors import InputError
-from cadenza_remix.separation.separator import Progress, Separator, as_separator_input
+from cadenza_remix.separation.frames import FramePiece, FrameReader, stitched
+from cadenza_remix.separation.separator import Progress, Separator, separate_whole
 from cadenza_remix.separation.stems import Stems
 from cadenza_remix.separation.stft import Stft
 
@@ -29,7 +32,7 @@ PERCUSSIVE_STEMS = ("drums", "bass", "other")
 _BLOCK = 128  # frames at a time; the medians look at copies of their windows, 17 times as large
 _FLOOR = 1e-12
 # To be raised when the same settings come to give other stems, so that kept ones are not taken for them.
-_REVISION = 1
+_REVISION = 2
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,14 @@ class HpssSettings:
 
 
 class HpssSeparator:
-    """Vocals by a separator, and what is left of the song split into drums, bass and other: four stems from two.
-
-    What is left is the song less the vocals. In the network's band that is the network's own accompaniment; above it,
-    where the network gives nothing to any stem, it keeps the cymbals. The four stems sum to the song.
+    """Vocals by a separator, and the rest of the song split into drums, bass and other: four stems from two.
 
     Parameters
     ----------
     vocals_separator : Separator
-        Has a stem named vocals.
+        Has a stem named vocals; its other stems together are what is split. They should hold all that is not vocals: a
+        network whose band ends at 11 kHz gives what lies above, the cymbals, to no stem, unless it is asked to
+        (``high_band="residual"``). The four stems then sum to the song.
     settings : HpssSettings, optional
     """
 
@@ -93,62 +95,75 @@ class HpssSeparator:
 
     def separate(self, audio: Audio, *, progress: Progress | None = None) -> Stems:
         """Separate one song; see `cadenza_remix.separation.separator.Separator.separate`."""
-        song = as_separator_input(audio, self.sample_rate)
-        # Half each, as measured.
-        first = None if progress is None else lambda share: progress(0.5 * share)
-        second = None if progress is None else lambda share: progress(0.5 + 0.5 * share)
-        vocals = self._vocals_separator.separate(song, progress=first)["vocals"]
-        rest = Audio(song.samples - vocals.samples, self.sample_rate, audio.name)
-        parts = split_accompaniment(rest, self._settings, progress=second)
-        return Stems({stem: vocals if stem == "vocals" else parts[stem] for stem in STEMS})
+        return separate_whole(self, audio, progress=progress)
+
+    def separate_blocks(self, source: BlockSource, *, progress: Progress | None = None) -> Iterator[StemBlock]:
+        """Separate block by block; see `cadenza_remix.separation.separator.Separator.separate_blocks`."""
+        waiting: list[Block] = []  # vocals whose rest is still being split
+
+        def rest() -> Iterator[Block]:
+            for block in self._vocals_separator.separate_blocks(source, progress=progress):
+                waiting.append(block["vocals"])
+                yield np.sum([samples for stem, samples in block.items() if stem != "vocals"], axis=0)
+
+        for parts in split_blocks(rest(), self._settings, self.sample_rate):
+            yield {"vocals": _take(waiting, len(parts["drums"])), **parts}
 
 
-def split_accompaniment(
-    audio: Audio, settings: HpssSettings | None = None, *, progress: Progress | None = None
-) -> Stems:
+def split_accompaniment(audio: Audio, settings: HpssSettings | None = None) -> Stems:
     """Split music without vocals into drums, bass and other, which sum to it.
 
     Parameters
     ----------
     audio : Audio
-        Stereo, any rate.
+        Mono or stereo, any rate.
     settings : HpssSettings, optional
-    progress : callable, optional
-        Called with the share of the work that is done.
 
     Returns
     -------
     Stems
         drums, bass, other.
     """
-    settings = settings or HpssSettings()
+    pieces = list(split_blocks([audio.stereo().samples], settings or HpssSettings(), audio.sample_rate))
+    return Stems(
+        {
+            stem: Audio(np.concatenate([piece[stem] for piece in pieces]), audio.sample_rate, f"{audio.name} ({stem})")
+            for stem in PERCUSSIVE_STEMS
+        }
+    )
+
+
+def split_blocks(blocks: Iterable[Block], settings: HpssSettings, sample_rate: int) -> Iterator[StemBlock]:
+    """Split music without vocals block by block; see `split_accompaniment`."""
     stft = Stft(settings.frame_length, settings.hop_length)
-    low_pass = _low_pass(settings, stft, audio.sample_rate)
-    n_times, n_bins = _median_lengths(settings, audio.sample_rate)
-    whole = stft.padded(audio.stereo().samples)
-    parts = {stem: np.zeros_like(whole) for stem in PERCUSSIVE_STEMS}
-    n_frames = stft.n_frames(audio.n_samples)
-    for first in range(0, n_frames, _BLOCK):
-        last = min(first + _BLOCK, n_frames)
-        # The median along time looks at the frames around the block as well.
-        before, after = max(0, first - n_times // 2), min(n_frames, last + n_times // 2)
-        spectra = stft.analyse(whole, before, after)
-        inside = slice(first - before, last - before)
+    low_pass = _low_pass(settings, stft, sample_rate)
+    n_times, n_bins = _median_lengths(settings, sample_rate)
+    # The median along time looks at the frames around the block as well.
+    reader = FrameReader(blocks, stft, n_frames=_BLOCK, n_context=n_times // 2)
+
+    def split(piece: FramePiece) -> NDArray[np.float32]:
+        spectra = stft.analyse(piece.samples)
+        inside = slice(piece.n_before, piece.n_before + piece.last - piece.first)
         drums = _percussive_mask(spectra, n_times, n_bins)[inside]
         spectra = spectra[:, inside]
         harmonic = spectra * (1.0 - drums)
         bass = harmonic * low_pass
-        stft.synthesise_into(parts["drums"], first, spectra * drums)
-        stft.synthesise_into(parts["bass"], first, bass)
-        stft.synthesise_into(parts["other"], first, harmonic - bass)
-        if progress is not None:
-            progress(last / n_frames)
-    return Stems(
-        {
-            stem: Audio(stft.cropped(part, audio.n_samples), audio.sample_rate, f"{audio.name} ({stem})")
-            for stem, part in parts.items()
-        }
-    )
+        return np.stack([stft.synthesise(part) for part in (spectra * drums, bass, harmonic - bass)])
+
+    for parts in stitched(map(split, reader), reader, stft):
+        yield {stem: part.T for stem, part in zip(PERCUSSIVE_STEMS, parts, strict=True)}
+
+
+def _take(blocks: list[Block], n_samples: int) -> Block:
+    """Take so many samples from the front of a queue of blocks."""
+    taken: list[Block] = []
+    while n_samples:
+        first = blocks.pop(0)
+        taken.append(first[:n_samples])
+        if len(first) > n_samples:
+            blocks.insert(0, first[n_samples:])
+        n_samples -= len(taken[-1])
+    return taken[0] if len(taken) == 1 else np.concatenate(taken)
 
 
 def _percussive_mask(spectra: NDArray[np.complex64], n_times: int, n_bins: int) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Short-time Fourier transform in blocks of frames, so that memory does not grow with the song.
+"""Short-time Fourier transform of a piece of a song.
 
 The convention is that of Spleeter's graph: one frame of zeros goes before the signal, the end is filled up with zeros
 to whole hops, analysis and synthesis use the same periodic Hann window, and the overlapping windows are made up for by
@@ -61,43 +61,41 @@ class Stft:
         """Return how many frames a signal of this length has, the zeros in front included."""
         return -(-(self.frame_length + n_samples) // self.hop_length)
 
-    def padded(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the signal as `analyse` wants it: (n_channels, n) with zeros in front and behind.
+    def analyse(self, samples: NDArray[np.float32]) -> NDArray[np.complex64]:
+        """Return the spectra of all whole frames in some samples.
 
         Parameters
         ----------
-        samples : array of shape (n_samples, n_channels)
+        samples : array of shape (n_channels, n)
+            With the zeros around it that belong to it.
+
+        Returns
+        -------
+        array of shape (n_channels, n_frames, n_bins)
         """
-        n_samples, n_channels = samples.shape
-        length = (self.n_frames(n_samples) - 1) * self.hop_length + self.frame_length
-        signal = np.zeros((n_channels, length), dtype=np.float32)
-        signal[:, self.frame_length : self.frame_length + n_samples] = samples.T
-        return signal
+        frames = np.lib.stride_tricks.sliding_window_view(samples, self.frame_length, axis=1)[:, :: self.hop_length]
+        return scipy.fft.rfft(frames * self.window, axis=-1, workers=_WORKERS, overwrite_x=True)
 
-    def analyse(self, padded: NDArray[np.float32], first: int, last: int) -> NDArray[np.complex64]:
-        """Return the spectra of frames ``first`` to ``last`` (exclusive): (n_channels, n_frames, n_bins)."""
-        part = padded[:, first * self.hop_length : (last - 1) * self.hop_length + self.frame_length]
-        frames = np.lib.stride_tricks.sliding_window_view(part, self.frame_length, axis=1)[:, :: self.hop_length]
-        return scipy.fft.rfft(frames * self.window, axis=-1, workers=_WORKERS)
-
-    def synthesise_into(self, padded: NDArray[np.float32], first: int, spectra: NDArray[np.complex64]) -> None:
-        """Add the frames of some spectra, the first of which is frame ``first``, to a signal in the padded layout.
+    def synthesise(self, spectra: NDArray[np.complex64]) -> NDArray[np.float32]:
+        """Return the frames of some spectra, overlapped and added.
 
         Parameters
         ----------
-        padded : array of shape (n_channels, n)
-            Changed in place; of the shape that `padded` returns.
-        spectra : array of shape (n_channels, n_frames, at most n_bins)
+        spectra : array of shape (..., n_frames, at most n_bins)
             Bins that are left out at the top count as zeros.
+
+        Returns
+        -------
+        array of shape (..., (n_frames - 1) * hop_length + frame_length)
+            The last ``frame_length - hop_length`` samples still lack what the frames behind them add, and the first as
+            many what those before do: see `cadenza_remix.separation.frames.stitched`.
         """
         frames = scipy.fft.irfft(spectra, n=self.frame_length, axis=-1, workers=_WORKERS)
         frames *= self.synthesis_window
-        n_channels, n_frames, _ = frames.shape
-        hops = frames.reshape(n_channels, n_frames, -1, self.hop_length)
-        rows = padded.reshape(n_channels, -1, self.hop_length)
-        for offset in range(hops.shape[2]):
-            rows[:, first + offset : first + offset + n_frames] += hops[:, :, offset]
-
-    def cropped(self, padded: NDArray[np.float32], n_samples: int) -> NDArray[np.float32]:
-        """Return the signal without the zeros around it: (n_samples, n_channels)."""
-        return np.ascontiguousarray(padded[:, self.frame_length : self.frame_length + n_samples].T)
+        *outer, n_frames, _ = frames.shape
+        n_hops = self.frame_length // self.hop_length
+        hops = frames.reshape(*outer, n_frames, n_hops, self.hop_length)
+        rows = np.zeros((*outer, n_frames + n_hops - 1, self.hop_length), dtype=np.float32)
+        for offset in range(n_hops):
+            rows[..., offset : offset + n_frames, :] += hops[..., offset, :]
+        return rows.reshape(*outer, -1)

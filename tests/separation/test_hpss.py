@@ -5,8 +5,7 @@ import pytest
 
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.errors import InputError
-from cadenza_remix.separation.hpss import HpssSeparator, HpssSettings, split_accompaniment
-from cadenza_remix.separation.stems import Stems
+from cadenza_remix.separation.hpss import HpssSeparator, HpssSettings, split_accompaniment, split_blocks
 
 RATE = 44_100
 # Three float32 signals through a transform and added up.
@@ -101,8 +100,13 @@ class HalfIsVocals:
 
     def separate(self, audio, *, progress=None):
         progress(1.0)
-        half = Audio(0.5 * audio.samples, RATE)
-        return Stems({"vocals": half, "accompaniment": half})
+        raise AssertionError("a composite separates block by block")
+
+    def separate_blocks(self, source, *, progress=None):
+        for block in source.blocks():
+            for part in (block[:1000], block[1000:]):
+                yield {"vocals": np.float32(0.5) * part, "accompaniment": np.float32(0.5) * part}
+        progress(1.0)
 
 
 def test_composite_gives_four_stems_that_sum_to_the_song():
@@ -116,6 +120,15 @@ def test_composite_gives_four_stems_that_sum_to_the_song():
     np.testing.assert_allclose(sum(stem.samples for stem in stems.values()), song.samples, rtol=0, atol=ROUNDING)
     assert done == sorted(done)
     assert done[-1] == 1.0
+
+
+@pytest.mark.parametrize("block_length", [1, 5_000, 200_000])
+def test_block_lengths_change_no_bit(block_length):
+    samples = stereo(tone(100.0, 0.3), clicks(0.3)).samples if block_length == 1 else stereo(tone(300.0, 6.0)).samples
+    blocks = [samples[first : first + block_length] for first in range(0, len(samples), block_length)]
+    pieces = list(split_blocks(blocks, HpssSettings(), RATE))
+    for stem, whole in split_accompaniment(Audio(samples, RATE)).items():
+        np.testing.assert_array_equal(np.concatenate([piece[stem] for piece in pieces]), whole.samples)
 
 
 def test_settings_change_the_fingerprint():
