@@ -12,6 +12,7 @@ from cadenza_remix.errors import InputError
 from cadenza_remix.separation.frames import FrameReader
 from cadenza_remix.separation.options import HighBand
 from cadenza_remix.separation.registry import ModelCard
+from cadenza_remix.separation.separator import Progress
 from cadenza_remix.separation.stft import Stft
 
 #: From magnitudes (n_segments, n_frames, n_bins, 2) to a mask of that shape for each stem.
@@ -79,6 +80,15 @@ class MaskEngine:
         for mask in masks:
             yield band * mask.transpose(2, 0, 1)
 
+    def add_remainder(self, stems: NDArray[np.complex64], spectra: NDArray[np.complex64]) -> None:
+        """Give the stem of the rest what the others leave in the band, where stems are to sum to the song.
+
+        Masks share the song out without a remainder; a filter that takes some noise for given does not.
+        ``stems``: shape (n_stems, 2, n_frames, n_bins), changed in place.
+        """
+        if self._rest is not None:
+            stems[self._rest] += spectra[:, :, : self.card.n_bins] - stems.sum(axis=0)
+
     def _extended(
         self, inside: NDArray[np.complex64], spectra: NDArray[np.complex64], mask: NDArray[np.float32], index: int
     ) -> NDArray[np.complex64]:
@@ -89,6 +99,12 @@ class MaskEngine:
         elif index != self._rest:
             return inside
         return np.concatenate([inside, above], axis=2)
+
+
+def tell_progress(progress: Progress | None, source: BlockSource, n_samples: int) -> None:
+    """Tell what share of a song so many samples are, where its length is known."""
+    if progress is not None and source.duration_s:
+        progress(min(1.0, n_samples / (source.duration_s * source.sample_rate)))
 
 
 def rest_stem_index(card: ModelCard) -> int:

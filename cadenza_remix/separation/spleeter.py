@@ -14,7 +14,7 @@ from cadenza_remix.audio.blocks import BlockSource, StemBlock
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.separation.checkpoint import checkpoint_fingerprint, load_weights
 from cadenza_remix.separation.frames import stitched
-from cadenza_remix.separation.masking import MaskEngine
+from cadenza_remix.separation.masking import MaskEngine, tell_progress
 from cadenza_remix.separation.options import SeparationOptions
 from cadenza_remix.separation.registry import ModelCard
 from cadenza_remix.separation.separator import Progress, check_source_rate, separate_whole
@@ -24,8 +24,8 @@ from cadenza_remix.separation.stems import Stems
 class SpleeterSeparator:
     """One pretrained model with its weights: magnitudes in, ratio masks out, phases of the mixture kept.
 
-    Gives what Deezer's package gives (differences below 5e-5 of full scale), in memory that does not grow with the song.
-    As there, nothing above the network's band (11 kHz, or 16 kHz) is separated; what becomes of it is an option.
+    Gives what Deezer's package gives (differences below 5e-5 of full scale), in memory that does not grow with the
+    song. As there, nothing above the network's band (11 kHz, or 16 kHz) is separated; what becomes of it is an option.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ class SpleeterSeparator:
         Holds its checkpoint.
     options : SeparationOptions, optional
 
-    The network is built when the first song comes: until then neither Keras nor TensorFlow is loaded. It is kept, so that
-    many songs cost one start.
+    The network is built when the first song comes: until then neither Keras nor TensorFlow is loaded. It is kept, so
+    that many songs cost one start.
 
     Raises
     ------
@@ -66,6 +66,14 @@ class SpleeterSeparator:
         network.compile(jit_compile=False)
         return MaskEngine(self._card, network.predict_on_batch, high_band=self.options.high_band)
 
+    @property
+    def _method(self) -> Callable[..., Iterator[NDArray[np.float32]]]:
+        if not self.options.wiener:
+            return separate_by_masks
+        from cadenza_remix.separation.wiener_pass import separate_by_wiener
+
+        return separate_by_wiener
+
     def separate(self, audio: Audio, *, progress: Progress | None = None) -> Stems:
         """Separate one song; see `cadenza_remix.separation.separator.Separator.separate`."""
         return separate_whole(self, audio, progress=progress)
@@ -73,7 +81,7 @@ class SpleeterSeparator:
     def separate_blocks(self, source: BlockSource, *, progress: Progress | None = None) -> Iterator[StemBlock]:
         """Separate block by block; see `cadenza_remix.separation.separator.Separator.separate_blocks`."""
         check_source_rate(source, self.sample_rate)
-        for stems in separate_by_masks(source, self._engine, progress=progress):
+        for stems in self._method(source, self._engine, progress=progress):
             yield {name: stem.T for name, stem in zip(self.stems, stems, strict=True)}
 
 
@@ -88,16 +96,11 @@ def separate_by_masks(
             spectra = engine.stft.analyse(piece.samples)
             masks = engine.masks(spectra)
             yield engine.synthesised(spectra, engine.masked(spectra, masks), masks)
-            _tell(progress, source, piece.last * engine.stft.hop_length)
+            tell_progress(progress, source, piece.last * engine.stft.hop_length)
 
     yield from stitched(pieces(), reader, engine.stft)
     if progress is not None:
         progress(1.0)
-
-
-def _tell(progress: Progress | None, source: BlockSource, n_samples: int) -> None:
-    if progress is not None and source.duration_s:
-        progress(min(1.0, n_samples / (source.duration_s * source.sample_rate)))
 
 
 def _fingerprint(weights: str, card: ModelCard, options: SeparationOptions) -> str:
