@@ -12,8 +12,7 @@ from cadenza_remix.audio.signal import STEMS, Audio
 from cadenza_remix.errors import InputError
 from cadenza_remix.runs.records import Record, digest, file_digest, file_sizes, finished
 from cadenza_remix.runs.songs import SongFile
-from cadenza_remix.separation.backend import device_name
-from cadenza_remix.separation.separator import Separator
+from cadenza_remix.separation.separator import Separator, device_of
 from cadenza_remix.separation.stems import has_vdbo, to_vdbo
 
 DEMIX_VERSION = 1
@@ -69,7 +68,7 @@ class Demixer:
         if finished(record_path, key, folder) is None:
             audio = load_audio(song.path, sample_rate=self.separator.sample_rate)
             if notify is not None:
-                notify(f"Demixing {song.name}: {self.separator.name}, {device_name()}")
+                notify(f"Demixing {song.name}: {self.separator.name}, {device_of(self.separator)}")
             record_path.unlink(missing_ok=True)
             stems = to_vdbo(self.separator.separate(audio, progress=on_progress))
             made = [folder / f"{stem}.wav" for stem in STEMS]

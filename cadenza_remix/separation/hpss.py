@@ -24,7 +24,7 @@ from cadenza_remix.audio.blocks import Block, BlockSource, StemBlock
 from cadenza_remix.audio.signal import STEMS, Audio
 from cadenza_remix.errors import InputError
 from cadenza_remix.separation.frames import FramePiece, FrameReader, stitched
-from cadenza_remix.separation.separator import Progress, Separator, separate_whole
+from cadenza_remix.separation.separator import Progress, Separator, device_of, separate_whole
 from cadenza_remix.separation.stems import Stems
 from cadenza_remix.separation.stft import Stft
 
@@ -92,6 +92,11 @@ class HpssSeparator:
         settings_text = repr(sorted(asdict(self._settings).items()))
         whole = f"{_REVISION} {vocals_separator.fingerprint} {settings_text}"
         self.fingerprint = hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+    @property
+    def device(self) -> str:
+        """What the network for the vocals runs on."""
+        return device_of(self._vocals_separator)
 
     def separate(self, audio: Audio, *, progress: Progress | None = None) -> Stems:
         """Separate one song; see `cadenza_remix.separation.separator.Separator.separate`."""

@@ -29,6 +29,8 @@ class Separator(Protocol):
         The rate in Hz at which it takes songs and gives stems.
     fingerprint : str
         Hexadecimal digits that change when weights or settings do; for the names of kept results.
+
+    One that knows what it runs on may say so in an attribute ``device``: see `device_of`.
     """
 
     @property
@@ -83,6 +85,11 @@ class Separator(Protocol):
             The source is at another rate, or cannot be read.
         """
         ...
+
+
+def device_of(separator: Separator) -> str:
+    """Return what a separator runs on, ``tensorflow on CPU``; ``CPU`` where it does not say."""
+    return str(getattr(separator, "device", "CPU"))
 
 
 def separate_whole(separator: Separator, audio: Audio, *, progress: Progress | None = None) -> Stems:
