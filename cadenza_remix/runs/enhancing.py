@@ -24,7 +24,7 @@ from cadenza_remix.runs.pool import Failure, run_units
 from cadenza_remix.runs.progress import NoProgress, Progress
 from cadenza_remix.runs.records import Record, digest, file_sizes, finished
 from cadenza_remix.runs.songs import SongFile
-from cadenza_remix.separation.loading import load_separator
+from cadenza_remix.separation.separator import Separator
 
 ENHANCE_VERSION = 2
 """Part of every key: raise it when the same settings give other files."""
@@ -50,7 +50,7 @@ def enhance_songs(
     songs: Sequence[SongFile],
     listeners: Mapping[str, Listener],
     *,
-    separator: str,
+    separator: Separator,
     chain: Chain,
     out: Path,
     pairs: Sequence[Pair] | None = None,
@@ -66,8 +66,8 @@ def enhance_songs(
     ----------
     songs : sequence of SongFile
     listeners : mapping of str to Listener
-    separator : str
-        A name that `load_separator` knows.
+    separator : Separator
+        Gives the four stems of a remix; see `load_separator`.
     chain : Chain
     out : Path
         Gets ``enhanced_signals/``, ``records/`` and, unless ``stems_folder`` says otherwise, ``stems/``.
@@ -86,13 +86,13 @@ def enhance_songs(
     Raises
     ------
     InputError, ModelError, OutputError
-        Wrong settings, a separator that cannot be had, or a folder that cannot be written: nothing is begun.
+        Wrong settings, a separator of other stems, or a folder that cannot be written: nothing is begun.
     """
     progress = progress or NoProgress()
     by_name = {song.name: song for song in songs}
     pairs = list(pairs) if pairs is not None else make_pairs(by_name, listeners)
     _check_pairs(pairs, by_name, listeners, segments)
-    demixer = Demixer(load_separator(separator), stems_folder or out / "stems")
+    demixer = Demixer(separator, stems_folder or out / "stems")
     if chain.band_pass is not None:  # says what is wrong with it before anything is demixed
         band_pass(np.zeros(1), sample_rate=MUSIC_SAMPLE_RATE, settings=chain.band_pass)
     check_writable(out)

@@ -152,8 +152,13 @@ def _members(archive: Path, max_bytes: int) -> Iterator[_Member]:
     elif head[:2] == b"\x1f\x8b" or head[257:262] == b"ustar":
         yield from _tar_members(archive, max_bytes, compressed=head[:2] == b"\x1f\x8b")
     else:
-        found = "an empty file" if not head else "something else"
+        found = "an empty file" if not head else "a web page" if _is_web_page(head) else "something else"
         raise ModelError(f"{archive}: not an archive: expected .tar.gz, .tgz, .tar, .zip or .whl, found {found}")
+
+
+def _is_web_page(head: bytes) -> bool:
+    """Tell what a login page, or an error of a server that hides it, looks like when it is saved as an archive."""
+    return head.lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:

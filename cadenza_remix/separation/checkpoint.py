@@ -1,5 +1,9 @@
 """From the variables of a Spleeter checkpoint to the layers of the U-Nets, by an explicit table.
 
+The weights are read from a TensorFlow checkpoint (`cadenza_remix.separation.tensor_bundle`) or from the neutral form
+made of one (`cadenza_remix.separation.neutral`), whichever a folder holds; of both, from the neutral form, which takes
+half the time. Neither needs TensorFlow, and both give the same numbers and the same fingerprint.
+
 TensorFlow numbered the layers of one kind as they were made, and goes on counting from one instrument to the next: of
 the instrument ``i`` (from 0), the convolutions are ``conv2d_{7 i}`` to ``conv2d_{7 i + 6}``, the transposed ones
 ``conv2d_transpose_{6 i}`` and on, the normalisations ``batch_normalization_{12 i}`` and on; number 0 goes without its
@@ -11,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadenza_remix.errors import ModelError
-from cadenza_remix.separation.backend import load_tensorflow
-from cadenza_remix.separation.registry import ModelCard
+from cadenza_remix.separation.fetching import sha256_of
+from cadenza_remix.separation.neutral import has_neutral, read_description, read_neutral, write_neutral
+from cadenza_remix.separation.registry import ModelCard, model_card, model_names
+from cadenza_remix.separation.tensor_bundle import TensorBundle
 
-_FILTERS = (16, 32, 64, 128, 256, 512)
 _N_CHANNELS = 2
 _NORM_WEIGHTS = ("gamma", "beta", "moving_mean", "moving_variance")
 #: In training checkpoints (the releases' ``-finetune`` archives): the state of the Adam optimiser, never needed here.
@@ -36,6 +41,7 @@ _SETTINGS = (
 )
 #: To be raised when the same weights and settings come to give other stems, so that kept ones are not taken for them.
 _REVISION = 1
+_INDEX_PATTERN = "[!.]*.index"
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ def weight_table(card: ModelCard) -> tuple[Slot, ...]:
     >>> len(table), table[0].variable, table[0].layer
     (149, 'conv2d/kernel', 'vocals_down1_conv')
     """
-    slots = [slot for index, stem in enumerate(card.stems) for slot in _stem_slots(index, stem)]
+    slots = [slot for index, stem in enumerate(card.stems) for slot in _stem_slots(index, stem, card.filters)]
     # The number of training steps.
     return (*slots, Slot("global_step", (), None, ""))
 
@@ -69,38 +75,96 @@ def weight_table(card: ModelCard) -> tuple[Slot, ...]:
 def checkpoint_fingerprint(card: ModelCard, folder: Path) -> str:
     """Return 16 hexadecimal digits that stand for the bytes of a checkpoint and the card's settings.
 
-    Reads the files without TensorFlow, so that work which is done already is recognised at once.
+    The same for a checkpoint and for the neutral form made of it, whose description names the checkpoint's files.
+    Nothing is decoded, so that work which is done already is recognised at once.
 
     Raises
     ------
     ModelError
         The files are not there.
     """
-    prefix = _prefix(folder)
     digest = hashlib.sha256(json.dumps([_REVISION, {name: getattr(card, name) for name in _SETTINGS}]).encode())
-    for path in [prefix.with_name(f"{prefix.name}.index"), *sorted(folder.glob(f"{prefix.name}.data-*"))]:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    for sha256 in weight_sources(card, folder).values():
+        digest.update(bytes.fromhex(sha256))
     return digest.hexdigest()[:16]
 
 
+def weight_sources(card: ModelCard, folder: Path) -> Mapping[str, str]:
+    """Return the SHA-256 of each file of the checkpoint that a folder's weights are, or were made from."""
+    if has_neutral(folder):
+        return read_description(folder, card).sources
+    return _checkpoint_sources(folder)
+
+
 def load_weights(network: Any, card: ModelCard, folder: Path) -> None:
-    """Fill a network that was built for the card with the weights of a checkpoint.
+    """Fill a network that was built for the card with the weights in a folder.
 
     Parameters
     ----------
     network : keras.Model
         As `cadenza_remix.separation.unet` builds it.
     folder : Path
-        Holds the checkpoint's ``.index`` and ``.data`` files.
+        Holds the weights in either form.
 
     Raises
     ------
     ModelError
-        The checkpoint cannot be read, or does not fit the table or the network.
+        The weights cannot be read, or do not fit the table or the network.
     """
-    where = f"{folder}: not {card.name}"
-    fill_network(network, card, match_variables(weight_table(card), read_checkpoint(folder), where=where))
+    fill_network(network, card, read_weights(card, folder))
+
+
+def read_weights(card: ModelCard, folder: Path) -> dict[tuple[str, str], NDArray[np.float32]]:
+    """Read the weights in a folder, from the neutral form where there is one, and check them against the table.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the weights in either form.
+
+    Returns
+    -------
+    dict of (str, str) to array
+        By (layer, weight).
+
+    Raises
+    ------
+    ModelError
+        The weights are damaged, or of another model; the line names it where it is a known one.
+    """
+    if not has_neutral(folder):
+        return _read_from_checkpoint(card, folder)
+    slots = {f"{slot.layer}/{slot.weight}": slot for slot in weight_table(card) if slot.layer is not None}
+    tensors = read_neutral(folder, card, {name: slot.shape for name, slot in slots.items()})
+    return {(str(slots[name].layer), slots[name].weight): values for name, values in tensors.items()}
+
+
+def convert_weights(card: ModelCard, folder: Path, into: Path) -> None:
+    """Write the weights in a folder in the neutral form, and read them back to prove that they are the same.
+
+    The checkpoint is preferred where both forms are there.
+
+    Raises
+    ------
+    ModelError
+        The weights cannot be read.
+    OutputError
+        The files cannot be written.
+    """
+    if sorted(folder.glob(_INDEX_PATTERN)) or not has_neutral(folder):
+        sources, weights = _checkpoint_sources(folder), _read_from_checkpoint(card, folder)
+    else:
+        sources, weights = dict(weight_sources(card, folder)), read_weights(card, folder)
+    write_neutral(
+        into,
+        card,
+        {f"{layer}/{weight}": values for (layer, weight), values in weights.items()},
+        variables={f"{slot.layer}/{slot.weight}": slot.variable for slot in weight_table(card)},
+        sources=sources,
+    )
+    for key, values in read_weights(card, into).items():
+        if values.tobytes() != weights[key].tobytes():
+            raise ModelError(f"{into}: {'/'.join(key)} was not written as it was: the disk may be failing")
 
 
 def fill_network(network: Any, card: ModelCard, weights: Mapping[tuple[str, str], NDArray[np.float32]]) -> None:
@@ -135,21 +199,13 @@ def match_variables(
     ModelError
         A variable is unknown, missing or misshapen, or holds NaN or infinity; the line names the first of them.
     """
-    known = {slot.variable: slot for slot in table}
-    for name in sorted(variables):
-        if name not in known and not _is_optimiser_state(name, known):
-            shape = tuple(variables[name].shape)
-            raise ModelError(f"{where}: unknown variable '{name}': expected none of this name, found shape {shape}")
+    if misfit := _misfit(table, {name: tuple(values.shape) for name, values in variables.items()}):
+        raise ModelError(f"{where}: {misfit}")
     weights = {}
     for slot in table:
-        if slot.variable not in variables:
-            raise ModelError(f"{where}: missing variable '{slot.variable}': expected shape {slot.shape}, found none")
-        values = variables[slot.variable]
-        if tuple(values.shape) != slot.shape:
-            found = tuple(values.shape)
-            raise ModelError(f"{where}: misshapen variable '{slot.variable}': expected {slot.shape}, found {found}")
         if slot.layer is None:
             continue
+        values = variables[slot.variable]
         if not np.isfinite(values).all():
             raise ModelError(
                 f"{where}: damaged variable '{slot.variable}': expected finite numbers, found NaN or infinity"
@@ -164,20 +220,48 @@ def read_checkpoint(folder: Path) -> dict[str, NDArray[Any]]:
     Raises
     ------
     ModelError
-        There is none or more than one, or TensorFlow finds it damaged (each tensor carries a checksum) or truncated.
+        There is none or more than one, or it is damaged (each tensor carries a checksum) or truncated.
     """
+    bundle = TensorBundle(_prefix(folder))
+    return dict(bundle.read(bundle.entries))
+
+
+def _read_from_checkpoint(card: ModelCard, folder: Path) -> dict[tuple[str, str], NDArray[np.float32]]:
+    bundle = TensorBundle(_prefix(folder))
+    shapes = {name: entry.shape for name, entry in bundle.entries.items()}
+    table = weight_table(card)
+    if misfit := _misfit(table, shapes):
+        fitting = [name for name in model_names() if not _misfit(weight_table(model_card(name)), shapes)]
+        if fitting:
+            raise ModelError(f"{folder}: holds another model: expected {card.name}, found {fitting[0]}: {misfit}")
+        raise ModelError(f"{folder}: not {card.name}: {misfit}")
+    # The optimiser's state, twice as large as the weights, is not read.
+    values = bundle.read([slot.variable for slot in table])
+    return match_variables(table, values, where=f"{folder}: not {card.name}")
+
+
+def _misfit(table: tuple[Slot, ...], shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return the first point in which the variables of a file are not those of a table, or None."""
+    known = {slot.variable for slot in table}
+    for name in sorted(shapes):
+        if name not in known and not _is_optimiser_state(name, known):
+            return f"unknown variable '{name}': expected none of this name, found shape {shapes[name]}"
+    for slot in table:
+        if slot.variable not in shapes:
+            return f"missing variable '{slot.variable}': expected shape {slot.shape}, found none"
+        if (found := shapes[slot.variable]) != slot.shape:
+            return f"misshapen variable '{slot.variable}': expected {slot.shape}, found {found}"
+    return None
+
+
+def _checkpoint_sources(folder: Path) -> dict[str, str]:
     prefix = _prefix(folder)
-    tensorflow = load_tensorflow()
-    try:
-        reader = tensorflow.train.load_checkpoint(str(prefix))
-        return {name: np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
-    except (tensorflow.errors.OpError, RuntimeError, ValueError, LookupError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(f"{prefix}: damaged or truncated checkpoint (import or fetch it again): {reason}") from error
+    paths = [prefix.with_name(f"{prefix.name}.index"), *sorted(folder.glob(f"{prefix.name}.data-*"))]
+    return {path.name: sha256_of(path) for path in paths}
 
 
 def _prefix(folder: Path) -> Path:
-    found = sorted(folder.glob("[!.]*.index"))
+    found = sorted(folder.glob(_INDEX_PATTERN))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise ModelError(f"{folder}: no checkpoint to read: expected one .index file, found {names}")
@@ -189,10 +273,10 @@ def _prefix(folder: Path) -> Path:
     return prefix
 
 
-def _stem_slots(index: int, stem: str) -> Iterator[Slot]:
-    down, up = len(_FILTERS), (*_FILTERS[-2::-1], 1)
+def _stem_slots(index: int, stem: str, filters_down: tuple[int, ...]) -> Iterator[Slot]:
+    down, up = len(filters_down), (*filters_down[-2::-1], 1)
     n_inputs = _N_CHANNELS
-    for level, filters in enumerate(_FILTERS, start=1):
+    for level, filters in enumerate(filters_down, start=1):
         name = _numbered("conv2d", 7 * index + level - 1)
         yield from _conv(name, (5, 5, n_inputs, filters), filters, f"{stem}_down{level}_conv")
         # The way up starts from the raw sixth convolution: its normalisation was made, saved and never connected.
@@ -224,7 +308,7 @@ def _numbered(kind: str, number: int) -> str:
     return f"{kind}_{number}" if number else kind
 
 
-def _is_optimiser_state(name: str, known: Mapping[str, Slot]) -> bool:
+def _is_optimiser_state(name: str, known: Set[str]) -> bool:
     if name in _OPTIMISER_NAMES:
         return True
     return any(name.endswith(suffix) and name[: -len(suffix)] in known for suffix in _OPTIMISER_SUFFIXES)

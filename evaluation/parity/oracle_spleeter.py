@@ -4,7 +4,7 @@ Run by spleeter.py with the Python of an environment that has spleeter 2.4.2 and
     python -P evaluation/parity/oracle_spleeter.py JOBS.json
 (``-P``, because a script of the package's own name lies in this folder.) A job is either
     {"task": "random_checkpoint", "model": "4stems", "weights": FOLDER, "music": NPY, "seed": 1}
-or  {"task": "separate", "model": "4stems", "weights": FOLDER, "music": NPY, "out": NPZ, "repeats": 2}
+or  {"task": "separate", "model": "4stems", "weights": FOLDER, "music": NPY, "out": NPZ, "repeats": 2, "wiener": false}
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NORMS_PER_STEM = 12
 
 def separate(job: dict[str, Any]) -> None:
     """Separate by the package's own class, and keep the time of the last repeat."""
-    separator = Separator(f"spleeter:{job['model']}", multiprocess=False)
+    separator = Separator(f"spleeter:{job['model']}", MWF=job["wiener"], multiprocess=False)
     separator._params["model_dir"] = job["weights"]
     music = np.load(job["music"])
     for _ in range(job["repeats"]):

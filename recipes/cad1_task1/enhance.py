@@ -23,7 +23,9 @@ from cadenza_remix.hearing.nalr import NalrSettings
 from cadenza_remix.remix import Chain, load_chain
 from cadenza_remix.runs.enhancing import enhance_songs
 from cadenza_remix.runs.songs import SongFile
-from cadenza_remix.separation.loading import choose_separator, separator_names
+from cadenza_remix.separation.loading import choose_separator, load_separator, separator_names
+from cadenza_remix.separation.options import SeparationOptions
+from cadenza_remix.separation.separator import Separator
 
 COMPRESSOR_KEYS = {
     "threshold": "threshold_lin",
@@ -57,15 +59,19 @@ def read_chain(config: DictConfig) -> Chain:
     return dataclasses.replace(chain, compressor=dataclasses.replace(compressor, **changes) if compressor else None)
 
 
-def read_separator(config: DictConfig) -> str:
-    name = config.separator.model
-    if name not in separator_names():
+def read_separator(config: DictConfig) -> Separator:
+    settings = config.separator
+    options = SeparationOptions(
+        device=settings.device, wiener=settings.wiener, refine=settings.refine, high_band=settings.high_band
+    )
+    name = settings.model
+    if name == "auto":
+        choice = choose_separator()
+        print(f"separator {choice.name}: {choice.reason}", choice.advice, sep="\n")
+        name = choice.name
+    elif name not in separator_names():
         raise unknown_name("separator", name, separator_names(), where="separator.model")
-    if name != "auto":
-        return str(name)
-    choice = choose_separator()
-    print(f"separator {choice.name}: {choice.reason}", choice.advice, sep="\n")
-    return choice.name
+    return load_separator(name, options=options)
 
 
 def enhance(config: DictConfig) -> int:
@@ -75,7 +81,7 @@ def enhance(config: DictConfig) -> int:
         SongFile(song.name, find_audio(song_folder(config.path.music_dir, song), "mixture"))
         for song in task.batch_songs
     ]
-    print(f"{len(task.pairs)} of {len(task.all_pairs)} pairs, {separator}, chain {chain.name} -> {out}")
+    print(f"{len(task.pairs)} of {len(task.all_pairs)} pairs, {separator.name}, chain {chain.name} -> {out}")
     with shown_progress() as progress:
         report = enhance_songs(
             songs,

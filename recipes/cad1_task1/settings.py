@@ -14,11 +14,18 @@ def read_folder(config: DictConfig) -> Path:
         config.path.exp_folder
         or experiment_folder(
             mode=str(config.mode),
-            separator=str(config.separator.model),
+            separator=_separator_text(config.separator),
             chain=str(config.chain),
             apply_compressor=config.apply_compressor if config.apply_compressor in (True, False) else None,
         )
     )
+
+
+def _separator_text(separator: DictConfig) -> str:
+    """Return the model and what is asked of it, so that other stems get a folder of their own."""
+    parts = [str(separator.model), "wiener" if separator.wiener else None]
+    parts += [f"{name}-{separator[name]}" for name in ("refine", "high_band") if separator[name]]
+    return "-".join(part for part in parts if part)
 
 
 def read_task(config: DictConfig) -> Task:

@@ -22,6 +22,7 @@ from cadenza_remix.remix import load_chain
 from cadenza_remix.runs.enhancing import enhance_songs
 from cadenza_remix.runs.scoring import score_mixtures, score_pairs
 from cadenza_remix.runs.songs import find_songs
+from cadenza_remix.separation.loading import load_separator
 from cadenza_remix.units import db_spl_of_full_scale, rms
 
 SEPARATOR = "spleeter:2stems+hpss"
@@ -47,7 +48,7 @@ def run(music, tmp_path_factory):
         enhanced = enhance_songs(
             songs,
             listeners,
-            separator=SEPARATOR,
+            separator=load_separator(SEPARATOR),
             chain=load_chain(chain),
             out=out / chain,
             stems_folder=out / "stems",
@@ -164,7 +165,7 @@ def test_doing_it_again_does_nothing(run, music):
     again = enhance_songs(
         songs,
         listeners,
-        separator=SEPARATOR,
+        separator=load_separator(SEPARATOR),
         chain=load_chain("e016"),
         out=out / "e016",
         stems_folder=out / "stems",
@@ -188,7 +189,7 @@ def test_a_lost_file_is_made_again_the_same(run, music):
     report = enhance_songs(
         songs,
         listeners,
-        separator=SEPARATOR,
+        separator=load_separator(SEPARATOR),
         chain=load_chain("baseline"),
         out=out / "baseline",
         stems_folder=out / "stems",
@@ -207,7 +208,7 @@ def test_test_mode_hands_in_the_segments(run, music, tmp_path):
     enhance_songs(
         songs,
         listeners,
-        separator=SEPARATOR,
+        separator=load_separator(SEPARATOR),
         chain=load_chain("baseline"),
         out=tmp_path,
         segments=segments,
@@ -241,7 +242,9 @@ def test_a_damaged_song_does_not_hold_up_the_others(music, tmp_path):
     bad.write_bytes(b"RIFF....WAVE")
     listeners = load_listeners("cad1-sample", only=["L5040"])
     songs = find_songs([bad, music])
-    report = enhance_songs(songs, listeners, separator=SEPARATOR, chain=load_chain("baseline"), out=tmp_path / "out")
+    report = enhance_songs(
+        songs, listeners, separator=load_separator(SEPARATOR), chain=load_chain("baseline"), out=tmp_path / "out"
+    )
     assert [failure.unit for failure in report.failures] == ["demix bad"]
     assert "bad.wav" in str(report.failures[0].error)
     assert report.n_made == 1

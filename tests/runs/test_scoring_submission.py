@@ -19,6 +19,7 @@ from cadenza_remix.hearing.audiogram import load_listeners
 from cadenza_remix.remix import load_chain
 from cadenza_remix.runs.enhancing import enhance_songs
 from cadenza_remix.runs.songs import find_songs
+from cadenza_remix.separation.loading import load_separator
 
 SONGS = {"Falcon - first": (0.5, 2.5), "Falcon - second": (3.0, 5.0)}
 LISTENERS = ("N1", "N2", "N3", "N4", "N5", "S1", "S2", "S3")
@@ -41,7 +42,7 @@ def world(song, tmp_path_factory):
     report = enhance_songs(
         find_songs([folder / "music" / name for name in SONGS]),
         listeners,
-        separator="spleeter:2stems+hpss",
+        separator=load_separator("spleeter:2stems+hpss"),
         chain=load_chain("baseline"),
         out=folder / "run",
     )

@@ -15,17 +15,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from bundle_writer import checkpoint_files
+from random_weights import random_variables
 
+from cadenza_remix.separation.manifest import CHECKPOINT_FILES, MANIFEST_NAME
 from cadenza_remix.separation.registry import ModelCard, model_card
 from cadenza_remix.separation.store import ModelStore
 
-#: Noise, so that an archive is about as large as its content and a broken-off one ends within it.
-CHECKPOINT: Mapping[str, bytes] = {
-    "checkpoint": b'model_checkpoint_path: "model"\n',
-    "model.index": np.random.default_rng(1).bytes(2_000),
-    "model.data-00000-of-00001": np.random.default_rng(2).bytes(300_000),
-}
+#: Of the networks of the small model that these tests know: 0.5 MB of weights.
+TINY_FILTERS = (4, 8, 16, 16, 16, 16)
+#: What a store with that model holds, but for lock files.
+INSTALLED = {f"models/tiny/{name}" for name in (*CHECKPOINT_FILES, MANIFEST_NAME)}
 
 
 @dataclass
@@ -53,9 +53,9 @@ class _Handler(BaseHTTPRequestHandler):
         how = served.script.pop(0) if served.script else "ok"
         if how.isdigit():
             self.send_error(int(how))
-        elif how == "redirect":
+        elif how.startswith("redirect"):
             self.send_response(302)
-            self.send_header("Location", "/elsewhere")
+            self.send_header("Location", how.partition(" ")[2] or "/elsewhere")
             self.end_headers()
         elif how == "silent":
             served.let_go.wait(20)
@@ -108,6 +108,17 @@ def serving(content: bytes, *script: str, etag: str | None = '"first"') -> Itera
         thread.join()
 
 
+def what_lies_in(store: ModelStore) -> set[str]:
+    """Return all that a store holds but for its lock files."""
+    paths = (path for path in store.home.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {str(path.relative_to(store.home)) for path in paths}
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    """Return a model folder's files but for its manifest."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST_NAME}
+
+
 def tar_of(files: Mapping[str, bytes], *, mode: str = "w:gz") -> bytes:
     """Pack files into a tar archive."""
     buffer = io.BytesIO()
@@ -143,11 +154,6 @@ def wheel_of(files: Mapping[str, bytes], *, name: str = "tiny_model", version: s
     return zip_of(everything | {f"{info}/RECORD": (record + f"{info}/RECORD,,\n").encode()})
 
 
-def in_folder(folder: str, files: Mapping[str, bytes] = CHECKPOINT) -> dict[str, bytes]:
-    """Return the same files under a folder."""
-    return {f"{folder}/{name}": content for name, content in files.items()}
-
-
 def tiny_card(archive: bytes = b"", url: str = "http://127.0.0.1:9/tiny.tar.gz", **changes: Any) -> ModelCard:
     """Return the card of a small model that only these tests know."""
     facts: dict[str, Any] = {
@@ -157,8 +163,19 @@ def tiny_card(archive: bytes = b"", url: str = "http://127.0.0.1:9/tiny.tar.gz",
         "archive_sha256": hashlib.sha256(archive).hexdigest(),
         "pip_requirement": None,
         "pip_folder": None,
+        "neutral_sha256": None,
+        "filters": TINY_FILTERS,
     }
     return replace(model_card("spleeter:2stems"), **({"files": {}} | facts | changes))
+
+
+#: Noise, so that an archive is about as large as its content and a broken-off one ends within it.
+CHECKPOINT: Mapping[str, bytes] = checkpoint_files(random_variables(tiny_card()))
+
+
+def in_folder(folder: str, files: Mapping[str, bytes] = CHECKPOINT) -> dict[str, bytes]:
+    """Return the same files under a folder."""
+    return {f"{folder}/{name}": content for name, content in files.items()}
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:

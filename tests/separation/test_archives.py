@@ -168,7 +168,9 @@ def test_a_file_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         unpack(tmp_path, buffer.getvalue())
 
 
-@pytest.mark.parametrize(("content", "found"), [(b"", "an empty file"), (b"<html>no</html>", "something else")])
+@pytest.mark.parametrize(
+    ("content", "found"), [(b"", "an empty file"), (b"<html>no</html>", "a web page"), (b"what?", "something else")]
+)
 def test_what_is_no_archive_is_told_so(tmp_path: Path, content: bytes, found: str) -> None:
     with pytest.raises(ModelError, match=f"not an archive: expected .tar.gz, .*found {found}"):
         unpack(tmp_path, content)

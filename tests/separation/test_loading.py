@@ -1,27 +1,38 @@
 """One door to all separators: what auto takes, what it says, what is refused, and that nothing heavy loads early."""
 
+import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from random_weights import random_variables, write_checkpoint
 
-from cadenza_remix.errors import InputError, ModelError
+from cadenza_remix.errors import InputError, MissingDependencyError, ModelError
 from cadenza_remix.separation.loading import choose_separator, load_separator, separator_names
-from cadenza_remix.separation.registry import model_card
+from cadenza_remix.separation.options import SeparationOptions
+from cadenza_remix.separation.registry import model_card, model_names, separator_card_names
 from cadenza_remix.separation.store import ModelStore
+
+OWN_NAMES = (*model_names(), "spleeter:2stems+hpss", *separator_card_names())
+SAFE = "torchaudio:hdemucs_high or openunmix:umxhq"
 
 
 class Shelf:
-    """A store that holds some models in one folder."""
+    """A store that holds some models in one folder, and others damaged."""
 
-    def __init__(self, *weights, folder=None):
-        self.weights, self.folder = weights, folder
+    home = Path("nowhere")
+
+    def __init__(self, *weights, folder=None, damaged=()):
+        self.weights, self.folder, self.damaged = weights, folder, damaged
 
     def is_installed(self, card):
         return card.weights in self.weights
 
-    def path(self, card):
+    def problem(self, card):
+        return "model.index: 3 bytes missing" if card.weights in self.damaged else None
+
+    def path(self, card, *, form=None):
         if not self.is_installed(card):
             raise ModelError(f"{card.name}: not installed")
         return self.folder
@@ -53,12 +64,33 @@ def test_auto_without_any_model_names_the_command(ask, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_auto_says_that_a_model_is_damaged():
+    choice = choose_separator(Shelf("2stems", damaged=["4stems"]))
+    assert choice.name == "spleeter:2stems+hpss"
+    assert choice.reason.startswith("spleeter:4stems is damaged (model.index: 3 bytes missing); vocals come from")
+    for store in (Shelf(damaged=["2stems"]), Shelf(damaged=["2stems", "4stems"])):
+        with pytest.raises(ModelError, match=r"spleeter:2stems is damaged \(model.index: 3 bytes missing\)") as caught:
+            load_separator(store=store)
+        assert "get it anew with: cadenza-remix models fetch spleeter:" in str(caught.value)
+        assert "no separation model is installed" not in str(caught.value)
+
+
+def test_a_damaged_model_in_the_real_store_is_damaged_for_auto(tmp_path):
+    store = ModelStore(tmp_path)
+    folder = store.folder(model_card("spleeter:4stems"))
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"format": ')
+    with pytest.raises(ModelError, match=r"^spleeter:4stems is damaged \(.*manifest.*fetch spleeter:4stems$"):
+        load_separator(store=store)
+
+
 def test_unknown_separator_is_refused_with_the_known_ones():
     with pytest.raises(
         InputError, match=r"unknown separator 'spleeter:4stem'.*did you mean 'spleeter:4stems'"
     ) as caught:
         load_separator("spleeter:4stem", store=Shelf())
     assert all(name in str(caught.value) for name in separator_names())
+    assert set(OWN_NAMES) <= set(separator_names())
 
 
 def test_a_model_that_is_not_there_is_never_replaced_by_another():
@@ -79,6 +111,57 @@ def test_names_give_their_separators(shelf, asked, name, stems):
     separator = load_separator(asked, store=shelf)
     assert (separator.name, separator.stems, separator.sample_rate) == (name, stems, 44_100)
     assert len(separator.fingerprint) == 16
+
+
+def test_options_reach_the_separator(shelf):
+    plain = load_separator("spleeter:2stems", store=shelf)
+    other = load_separator("spleeter:2stems", store=shelf, options=SeparationOptions(high_band="average"))
+    assert other.fingerprint != plain.fingerprint
+
+
+@pytest.mark.parametrize("name", ["demucs:htdemucs", "torchaudio:hdemucs_high", "openunmix:umxhq", "deezer:2stems"])
+@pytest.mark.parametrize("option", [{"wiener": True}, {"high_band": "residual"}, {"refine": "haaqi"}])
+def test_options_that_a_separator_does_not_know_are_refused(name, option, shelf):
+    flag = "--" + next(iter(option)).replace("_", "-")
+    with pytest.raises(InputError, match=f"{name}: option is not known to this separator.*found {flag}"):
+        load_separator(name, store=shelf, options=SeparationOptions(**option))
+
+
+@pytest.mark.parametrize(
+    "name", ["demucs:htdemucs", "demucs:hdemucs_mmi", "torchaudio:hdemucs_high", "openunmix:umxhq"]
+)
+def test_a_package_that_is_not_there_is_named_with_what_installs_it(name):
+    package = name.partition(":")[0]
+    if importlib.util.find_spec(package) is not None:
+        pytest.skip(f"{package} is installed here")
+    with pytest.raises(
+        MissingDependencyError, match=rf'^{name} .*install it with: pip install "cadenza-remix\[{package}\]"$'
+    ):
+        load_separator(name)
+
+
+@pytest.mark.parametrize("name", [name for name in OWN_NAMES if name.startswith(("spleeter", "demucs", "deezer"))])
+def test_rules_refuse_what_was_trained_on_private_data(name, shelf):
+    with pytest.raises(InputError, match=f"barred by the rules of icassp2024.*{SAFE}"):
+        load_separator(name, store=shelf, rules="icassp2024")
+
+
+def test_rules_refuse_what_auto_takes(shelf):
+    with pytest.raises(InputError, match=r"^spleeter:2stems: barred by the rules of cad2"):
+        load_separator(store=shelf, rules="cad2")
+
+
+def test_rules_let_others_pass(shelf):
+    assert load_separator("spleeter:2stems", store=shelf, rules="cad1").name == "spleeter:2stems"
+    if importlib.util.find_spec("openunmix") is None:
+        # Not barred: what it fails for is the package.
+        with pytest.raises(MissingDependencyError):
+            load_separator("openunmix:umxhq", rules="icassp2024")
+
+
+def test_unknown_rules_are_refused(shelf):
+    with pytest.raises(InputError, match=r"unknown rules 'icassp24'.*did you mean 'icassp2024'"):
+        load_separator("spleeter:2stems", store=shelf, rules="icassp24")
 
 
 def test_looking_around_loads_no_network_library():

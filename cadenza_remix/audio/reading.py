@@ -1,0 +1,356 @@
+"""Audio files read block by block: what libsndfile and PyAV can decode, in memory that does not grow with the length.
+
+libsndfile reads WAV, FLAC, OGG, MP3, AIFF and more; PyAV reads what it cannot: M4A and the five-stream ``.stem.mp4`` of
+MUSDB18. No external program is needed. `cadenza_remix.audio.io` reads whole files by the same functions.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from cadenza_remix.audio.blocks import Block, BlockSource
+from cadenza_remix.errors import InputError
+
+READABLE = "WAV, FLAC, MP3, OGG, M4A or MUSDB18 stem.mp4"
+BLOCK_LENGTH = 1 << 18
+"""How many samples are read at once: 6 s at 44.1 kHz, 2 MB in stereo."""
+_AV_SUFFIXES = {".m4a", ".mp4", ".aac", ".m4b", ".mka", ".webm", ".wma"}
+_EXACT_LENGTH = {"WAV", "WAVEX", "RF64", "FLAC", "AIFF"}
+# What libsndfile notes of a chunk of samples that announces more bytes than the file has left.
+_CUT_OFF = re.compile(r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
+# Programs that write to a pipe announce about 2 or 4 GB, as they cannot know the length; such a file is whole.
+_LENGTH_OF_PIPES = 0x7FFF_0000
+_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class FileProperties:
+    """What a file says of itself: rate in Hz, channels, and about how long it is (None where it does not say)."""
+
+    sample_rate: int
+    n_channels: int
+    duration_s: float | None
+
+
+@dataclass(frozen=True)
+class FileBlocks:
+    """An audio file as a source of blocks at its own rate; mono is given as two equal channels.
+
+    Parameters
+    ----------
+    path : Path
+    properties : FileProperties
+    stream_index : int
+        Which of the audio streams of an MP4; the first one of a MUSDB18 ``.stem.mp4`` is the mixture.
+    block_length : int
+        In samples.
+    """
+
+    path: Path
+    properties: FileProperties
+    stream_index: int = 0
+    block_length: int = BLOCK_LENGTH
+
+    @classmethod
+    def of(cls, path: str | Path, *, stream_index: int = 0, block_length: int = BLOCK_LENGTH) -> FileBlocks:
+        """Look at a file without decoding it.
+
+        Raises
+        ------
+        InputError
+            Missing, unreadable or empty file, or more than two channels.
+        """
+        path = Path(path)
+        properties = file_properties(path, stream_index=stream_index)
+        if properties.n_channels not in (1, 2):
+            raise InputError("wrong number of channels", where=path, expected="1 or 2", found=properties.n_channels)
+        return cls(path, properties, stream_index, block_length)
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    @property
+    def sample_rate(self) -> int:
+        return self.properties.sample_rate
+
+    @property
+    def n_channels(self) -> int:
+        """Of the file; the blocks are stereo."""
+        return self.properties.n_channels
+
+    @property
+    def duration_s(self) -> float | None:
+        return self.properties.duration_s
+
+    def blocks(self) -> Iterator[Block]:
+        position = 0
+        for block in read_blocks(self.path, stream_index=self.stream_index, block_length=self.block_length):
+            if not np.isfinite(block).all():
+                first = position + int(np.argwhere(~np.isfinite(block))[0][0])
+                found = f"NaN or infinity at sample {first}"
+                raise InputError("samples are not finite", where=self.path, expected="finite numbers", found=found)
+            position += len(block)
+            yield block if block.shape[1] == 2 else np.repeat(block, 2, axis=1)
+        if position == 0:
+            raise InputError("holds no samples", where=self.path, expected="at least one sample", found="length zero")
+
+
+@dataclass
+class CountedBlocks:
+    """A source of blocks that knows its exact length once it was read to the end."""
+
+    source: BlockSource
+    n_samples: int | None = field(default=None, init=False)
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def sample_rate(self) -> int:
+        return self.source.sample_rate
+
+    @property
+    def duration_s(self) -> float | None:
+        return self.source.duration_s
+
+    def blocks(self) -> Iterator[Block]:
+        n_samples = 0
+        for block in self.source.blocks():
+            n_samples += len(block)
+            yield block
+        self.n_samples = n_samples
+
+
+@dataclass(frozen=True)
+class AheadBlocks:
+    """A source of blocks that a thread of its own reads a few blocks ahead, while others compute."""
+
+    source: BlockSource
+    n_blocks: int = _AHEAD
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def sample_rate(self) -> int:
+        return self.source.sample_rate
+
+    @property
+    def duration_s(self) -> float | None:
+        return self.source.duration_s
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the blocks of the source; what goes wrong in the thread is raised here, after the blocks before it."""
+        free = threading.Semaphore(self.n_blocks)
+        ready: SimpleQueue[Block | BaseException | None] = SimpleQueue()
+        abandoned = threading.Event()
+
+        def read() -> None:
+            try:
+                for block in self.source.blocks():
+                    free.acquire()
+                    if abandoned.is_set():
+                        return
+                    ready.put(block)
+                ready.put(None)
+            except BaseException as error:  # raised again by the one who waits for the block
+                ready.put(error)
+
+        thread = threading.Thread(target=read, name=f"reading {self.name}", daemon=True)
+        thread.start()
+        try:
+            while (block := ready.get()) is not None:
+                if isinstance(block, BaseException):
+                    raise block
+                free.release()
+                yield block
+        finally:
+            abandoned.set()
+            free.release()
+            thread.join()
+
+
+def in_blocks_of(blocks: Iterable[NDArray[np.float32]], block_length: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the same samples in blocks of one length, the last one perhaps shorter."""
+    waiting: list[NDArray[np.float32]] = []
+    n_waiting = 0
+    for block in blocks:
+        while n_waiting + len(block) >= block_length:
+            n_taken = block_length - n_waiting
+            yield np.concatenate([*waiting, block[:n_taken]]) if waiting else block[:n_taken]
+            waiting, n_waiting, block = [], 0, block[n_taken:]
+        if len(block):
+            waiting.append(block)
+            n_waiting += len(block)
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def check_file(path: Path) -> None:
+    """Refuse what cannot be an audio file before a decoder sees it: missing, a folder, empty, no permission."""
+    if path.is_dir():
+        raise InputError("is a folder", where=path, expected="an audio file")
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+        raise InputError("name is not UTF-8", where=ascii(str(path)), expected="a name that can be written in Unicode")
+    if not path.exists():
+        raise InputError("file is missing", where=path, expected=f"an audio file ({READABLE})")
+    try:
+        empty = path.stat().st_size == 0
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError("cannot be read", where=path, expected="an audio file", found=error.strerror) from error
+    if empty:
+        raise InputError("file is empty", where=path, expected=f"an audio file ({READABLE})", found="0 bytes")
+
+
+def file_properties(path: Path, *, stream_index: int = 0) -> FileProperties:
+    """Return what a file says of itself, without decoding it.
+
+    Raises
+    ------
+    InputError
+        It cannot be read as audio.
+    """
+    check_file(path)
+    if not _is_av(path):
+        try:
+            info = soundfile.info(path)
+        except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+            raise _unreadable(path, error) from error
+        return FileProperties(info.samplerate, info.channels, float(info.duration))
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            codec = _av_stream(container, path, stream_index).codec_context
+            duration_s = container.duration / av.time_base if container.duration else None
+            return FileProperties(codec.sample_rate, codec.channels, duration_s)
+    except InputError:
+        raise
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_blocks(path: Path, *, stream_index: int = 0, block_length: int | None = None) -> Iterator[NDArray[np.float32]]:
+    """Decode a file at its own rate: blocks of shape (n_samples, n_channels), full scale 1.
+
+    Parameters
+    ----------
+    path : Path
+    stream_index : int
+        Which of the audio streams of an MP4.
+    block_length : int, optional
+        In samples; without it the blocks are as large as the decoder likes, which is the whole file with libsndfile.
+
+    Raises
+    ------
+    InputError
+        It cannot be read as audio, or is cut off.
+    """
+    check_file(path)
+    if not _is_av(path):
+        return _soundfile_blocks(path, -1 if block_length is None else block_length)
+    blocks = _av_blocks(path, stream_index)
+    return blocks if block_length is None else in_blocks_of(blocks, block_length)
+
+
+def _soundfile_blocks(path: Path, block_length: int) -> Iterator[NDArray[np.float32]]:
+    position = 0
+    try:
+        with soundfile.SoundFile(path) as file:
+            announced = _announced_samples(file)
+            while True:
+                block = file.read(block_length, dtype="float32", always_2d=True)
+                position += len(block)
+                if len(block):
+                    yield block
+                if block_length < 0 or len(block) < block_length:
+                    break
+    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+        raise _unreadable(path, error) from error
+    if position < announced:
+        raise InputError("file is cut off", where=path, expected=f"{announced} samples", found=position)
+
+
+def _announced_samples(file: soundfile.SoundFile) -> int:
+    """Return how many samples a file must hold to be whole; 0 where its format does not say so exactly."""
+    if file.format not in _EXACT_LENGTH:
+        return 0
+    cut_off = _CUT_OFF.search(file.extra_info)
+    if cut_off is None:
+        return int(file.frames)
+    announced_bytes, found_bytes = int(cut_off[1]), int(cut_off[2])
+    if announced_bytes >= _LENGTH_OF_PIPES or found_bytes <= 0:
+        return int(file.frames)
+    return int(file.frames * announced_bytes / found_bytes)
+
+
+def _av_blocks(path: Path, stream_index: int) -> Iterator[NDArray[np.float32]]:
+    import av
+
+    empty = True
+    try:
+        with av.open(str(path)) as container:
+            stream = _av_stream(container, path, stream_index)
+            n_channels, rate = stream.codec_context.channels, stream.codec_context.sample_rate
+            for frame in container.decode(stream):
+                if (frame.layout.nb_channels, frame.sample_rate) != (n_channels, rate):
+                    found = f"{frame.layout.nb_channels} at {frame.sample_rate} Hz"
+                    expected = f"{n_channels} channels at {rate} Hz as it begins"
+                    raise InputError("changes on its way", where=path, expected=expected, found=found)
+                empty = False
+                yield _as_float(frame, n_channels)
+    except InputError:
+        raise
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if empty:
+        raise InputError("holds no audio", where=path, expected="at least one sample")
+
+
+def _av_stream(container: Any, path: Path, stream_index: int) -> Any:
+    streams = container.streams.audio
+    if len(streams) <= stream_index:
+        raise InputError(
+            "too few audio streams", where=path, expected=f"at least {stream_index + 1}", found=len(streams)
+        )
+    return streams[stream_index]
+
+
+def _is_av(path: Path) -> bool:
+    return path.suffix.lower() in _AV_SUFFIXES
+
+
+def _as_float(frame: Any, n_channels: int) -> NDArray[np.float32]:
+    """Turn a decoded frame, planar or packed, integer or float, into (n_samples, n_channels) of full scale 1."""
+    array = frame.to_ndarray()
+    array = array.T if frame.format.is_planar else array.reshape(-1, n_channels)
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
+    if array.dtype == np.uint8:
+        return (array.astype(np.float32) - 128.0) / 128.0
+    return array.astype(np.float32) / np.float32(-float(np.iinfo(array.dtype).min))
+
+
+def _unreadable(path: Path, error: BaseException) -> InputError:
+    return InputError("cannot be read as audio", where=path, expected=READABLE, found=reason(error))
+
+
+def reason(error: BaseException) -> str:
+    """Return what a library or the system says of an error, as part of a line."""
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return str(text).strip().rstrip(".")

@@ -1,0 +1,1 @@
+"""Separators that other packages run, in our windows and behind our protocol; each needs its extra installed."""
