@@ -29,7 +29,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Live comparison with pyclarity and Deezer's Spleeter, each in an environment of its own.
+# Live comparison with pyclarity, Deezer's Spleeter, Demucs and Open-Unmix, in environments of their own.
 .venv-clarity/.installed:
 	$(PYTHON) -m venv .venv-clarity
 	.venv-clarity/bin/$(PIP_INSTALL) torch==2.13.0
@@ -41,14 +41,22 @@ lint: $(VENV)/.installed
 	.venv-spleeter/bin/$(PIP_INSTALL) spleeter==2.4.2
 	touch $@
 
+# Other people's separators, and the other back ends that our networks run on.
+.venv-borrowed/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-borrowed
+	.venv-borrowed/bin/$(PIP_INSTALL) torch==2.13.0
+	.venv-borrowed/bin/$(PIP_INSTALL) torchaudio==2.11.0 demucs==4.1.0 openunmix==1.3.0 'jax>=0.5' 'keras>=3.10' scipy soundfile soxr
+	touch $@
+
 build/music.npz: $(VENV)/.installed
 	$(BIN)/python evaluation/music.py $@
 
-parity: $(VENV)/.models .venv-clarity/.installed .venv-spleeter/.installed build/music.npz
-	$(BIN)/python evaluation/parity/run.py --music build/music.npz --clarity-python .venv-clarity/bin/python --spleeter-python .venv-spleeter/bin/python
+parity: $(VENV)/.models .venv-clarity/.installed .venv-spleeter/.installed .venv-borrowed/.installed build/music.npz
+	$(BIN)/python evaluation/parity/run.py --music build/music.npz --clarity-python .venv-clarity/bin/python --spleeter-python .venv-spleeter/bin/python --borrowed-python .venv-borrowed/bin/python
 
-# Speed beside the references, on a quiet machine: about twelve minutes. The tables are kept.
-bench: $(VENV)/.models .venv-clarity/.installed build/music.npz
+# Speed beside the references, on a quiet machine: about half an hour. The tables are kept.
+bench: $(VENV)/.models .venv-clarity/.installed .venv-spleeter/.installed build/music.npz
+	PYTHONPATH=. $(BIN)/python evaluation/benchmarks/separation.py --spleeter-python .venv-spleeter/bin/python --music build/music.npz --out evaluation/results/benchmark_separation.md
 	PYTHONPATH=. .venv-clarity/bin/python evaluation/benchmarks/haaqi.py --music build/music.npz --out evaluation/results/benchmark_haaqi.md
 	PYTHONPATH=. .venv-clarity/bin/python evaluation/benchmarks/bsseval.py --music build/music.npz --out evaluation/results/benchmark_bsseval.md
 	$(BIN)/python evaluation/benchmarks/scoring.py --work build/benchmark_scoring --out evaluation/results/benchmark_scoring.md

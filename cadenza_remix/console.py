@@ -109,7 +109,7 @@ class LineProgress:
             if not finished and now - told < self._every_s:
                 return
             state[3] = now
-        left = "" if finished else f", {duration((now - began) * (total - done) / done)} left"
+        left = "" if finished or not done else f", {duration((now - began) * (total - done) / done)} left"
         rate = _rate(stage, done, now - began)
         counts = f"{done:.0f} of {total:.0f}" if stage in _STAGES_IN_SECONDS else f"{done:.4g} of {total:g}"
         self.say(f"{STAGE_TITLES[stage]}: {counts}{', ' if rate else ''}{rate}{left}")

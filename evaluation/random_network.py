@@ -13,12 +13,17 @@ from cadenza_remix.separation.registry import ModelCard
 
 def fill_randomly(network: Any, card: ModelCard, *, seed: int = 0) -> None:
     """Give a network weights that let signals neither die out nor grow from layer to layer."""
+    fill_network(network, card, random_weights(card, seed=seed))
+
+
+def random_weights(card: ModelCard, *, seed: int = 0) -> dict[tuple[str, str], NDArray[np.float32]]:
+    """Return such weights by (layer, weight)."""
     rng = np.random.default_rng(seed)
     drawn = {}
     for slot in weight_table(card):
         if slot.layer is not None:
             drawn[slot.layer, slot.weight] = _drawn(slot.layer, slot.weight, slot.shape, rng)
-    fill_network(network, card, drawn)
+    return drawn
 
 
 def _drawn(layer: str, weight: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -45,3 +45,18 @@ def test_progress_in_a_log_ends_with_all(capsys):
     assert first.startswith("Scoring (HAAQI, SNR, SDR): 1 of 2")
     assert first.endswith("left")
     assert last == "Scoring (HAAQI, SNR, SDR): 2 of 2"
+
+
+def test_progress_in_seconds_of_music_tells_the_speed(capsys, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    progress = LineProgress(every_s=0.0)
+    progress.start("separate", 240.4)
+    progress.advance("separate", 0.0)  # a song that does not say how long it is
+    now = 110.0
+    progress.advance("separate", 120.0)
+    progress.advance("separate", 120.4)
+    first, middle, last = capsys.readouterr().err.splitlines()
+    assert first == "Separating (s of music): 0 of 240"
+    assert middle == "Separating (s of music): 120 of 240, 12x real time, 10 s left"
+    assert last == "Separating (s of music): 240 of 240, 24x real time"

@@ -164,7 +164,7 @@ def _fetch(store: ModelStore, card: ModelCard, via: str, *, offline: bool) -> No
             via=cast("Way", via),
             offline=offline,
             progress=lambda done, total: bars.update(task, completed=done, total=total),
-            notify=lambda line: err.print(line, markup=False),
+            notify=lambda line: err.print(line, markup=False, soft_wrap=True),
         )
 
 

@@ -72,8 +72,13 @@ def separate(
     from cadenza_remix.runs.separating import separate_songs
     from cadenza_remix.separation.options import SeparationOptions
 
-    # Both check their values.
-    options = SeparationOptions(device, precision, wiener, refine, high_band)  # type: ignore[arg-type]
+    options = SeparationOptions(  # both check their values
+        device=device,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
+        wiener=wiener,
+        refine=refine,  # type: ignore[arg-type]
+        high_band=high_band,  # type: ignore[arg-type]
+    )
     settings = OutputSettings(
         template=name,
         format_name=format_name,

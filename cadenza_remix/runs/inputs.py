@@ -72,7 +72,7 @@ def _or_refuse(files: list[Path], path: Path, problem: str) -> list[Path]:
 
 
 def _in_folder(folder: Path, out: Path) -> Iterator[Path]:
-    """Yield the songs in a folder and below; hidden ones, and what lies in a folder of results below it, are left."""
+    """Yield the songs in a folder and below; what is hidden and what a former run wrote is left out."""
     for name, folders, files in os.walk(folder):
         here = Path(name)
         audio = sorted(here / file for file in files if not file.startswith(".") and _is_audio(here / file))
@@ -81,9 +81,7 @@ def _in_folder(folder: Path, out: Path) -> Iterator[Path]:
             folders.clear()
             yield mixtures[0]
             continue
-        folders[:] = sorted(
-            below for below in folders if not below.startswith(".") and (here / below).resolve() != out.resolve()
-        )
+        folders[:] = sorted(below for below in folders if not below.startswith("."))
         yield from (path for path in audio if not _is_output(path, out))
 
 

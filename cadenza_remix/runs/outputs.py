@@ -149,6 +149,9 @@ class Target:
     files: Mapping[str, Path]
     out: Path
 
+    def has_records(self) -> bool:
+        return all(record_path(self.out, path).is_file() for path in self.files.values())
+
     def finished(self, key: str) -> Record | None:
         """Return the record when all files are there as this key made them."""
         found = [finished(record_path(self.out, path), key, self.out) for path in self.files.values()]

@@ -21,13 +21,13 @@ from cadenza_remix.audio.io import audio_duration_s
 from cadenza_remix.audio.reading import AheadBlocks, CountedBlocks, FileBlocks, in_blocks_of
 from cadenza_remix.audio.resample import ResampledBlocks, resample_blocks
 from cadenza_remix.audio.writing import open_writer, written_behind
-from cadenza_remix.errors import CadenzaError, InputError, ModelError, OutputError
+from cadenza_remix.errors import InputError
 from cadenza_remix.runs.outputs import OutputSettings, Selection, Target, all_at_once, plan_targets
 from cadenza_remix.runs.pool import Failure
 from cadenza_remix.runs.progress import NoProgress, Progress
 from cadenza_remix.runs.records import Record, digest, file_digest, file_sizes
 from cadenza_remix.runs.songs import SongFile
-from cadenza_remix.separation.separator import Separator
+from cadenza_remix.separation.separator import Separator, device_of
 from cadenza_remix.units import lin_to_db
 
 SEPARATE_VERSION = 1
@@ -81,33 +81,35 @@ def separate_songs(
     ------
     InputError
         Wrong stems, or files that would have one name: nothing is begun.
-    OutputError
-        Something cannot be written; the songs before are complete.
+    ModelError, OutputError
+        The separator is broken, or something cannot be written; the songs before are complete.
     """
     settings, progress = settings or OutputSettings(), progress or NoProgress()
     selection = Selection.of(separator.stems, settings, separator=separator.name)
     targets = plan_targets(songs, selection, settings, out)
     check_writable(out)
     failures: list[Failure] = []
-    pending: list[tuple[Target, str, float]] = []
+    pending: list[tuple[_SongRun, float]] = []
+    n_found = 0
     for target in targets:
+        run = _SongRun(target, separator, selection, settings)
         try:
-            key = _key(target.song, separator, selection, settings)
-            if target.finished(key) is None:
-                pending.append((target, key, audio_duration_s(target.song.path)))
+            if run.is_done():
+                n_found += 1
+            else:
+                pending.append((run, audio_duration_s(target.song.path)))
         except InputError as error:
-            failures.append(Failure(f"separate {target.song.name}", error))
-    n_found = len(targets) - len(pending) - len(failures)
-    progress.start(STAGE, sum(duration_s for *_, duration_s in pending))
+            failures.append(Failure(run.name, error))
+    if pending:
+        progress.say(f"Separating by {separator.name}, {device_of(separator)}")
+    progress.start(STAGE, sum(duration_s for _, duration_s in pending))
     made: list[Record] = []
-    for target, key, duration_s in pending:
+    for run, duration_s in pending:
         share = _Share(progress, duration_s)
         try:
-            record = _SongRun(target, key, separator, selection, settings).run(share.reach)
-        except OutputError:
-            raise
-        except CadenzaError as error:
-            failures.append(Failure(f"separate {target.song.name}", error))
+            record = run.run(share.reach)
+        except InputError as error:
+            failures.append(Failure(run.name, error))
         else:
             made.append(record)
             _tell_overs(record, settings, progress)
@@ -126,12 +128,38 @@ class _SongRun:
     """One song on its way from its file to those of its stems."""
 
     target: Target
-    key: str
     separator: Separator
     selection: Selection
     settings: OutputSettings
 
+    @property
+    def name(self) -> str:
+        return f"separate {self.target.song.name}"
+
+    def key(self) -> str:
+        """Return the digest over the song's bytes and all else that the files depend on."""
+        path = self.target.song.path
+        try:
+            audio = file_digest(path)
+        except OSError as error:
+            raise InputError("cannot be read", where=path, found=error.strerror) from error
+        return digest("separate", SEPARATE_VERSION, audio, self.readable_settings())
+
+    def readable_settings(self) -> dict[str, object]:
+        return {
+            "version": SEPARATE_VERSION,
+            "separator": self.separator.name,
+            "fingerprint": self.separator.fingerprint,
+            "files": {name: list(stems) for name, stems in self.selection.parts.items()},
+            **self.settings.plain(),
+        }
+
+    def is_done(self) -> bool:
+        # Only then the song is read through for its key.
+        return self.target.has_records() and self.target.finished(self.key()) is not None
+
     def run(self, on_share: Callable[[float], None]) -> Record:
+        key = self.key()
         file = FileBlocks.of(self.target.song.path)
         rate = file.sample_rate if self.settings.keep_rate else self.separator.sample_rate
         self.settings.format.check_rate(rate, where=file.path)
@@ -146,9 +174,8 @@ class _SongRun:
             "peak_lin": levels.peak,
             "scale_lin": levels.scale if self.settings.on_clip == "scale" else 1.0,
         }
-        settings = _readable_settings(self.separator, self.selection, self.settings)
         sizes = file_sizes(paths, self.target.out)
-        record = Record(f"separate {self.target.song.name}", self.key, settings, sizes, results)
+        record = Record(self.name, key, self.readable_settings(), sizes, results)
         self.target.remember(record)
         return record
 
@@ -180,6 +207,8 @@ class _SongRun:
                 )
                 for block in in_blocks_of(resampled, WRITE_LENGTH):
                     levels.add(block)
+                    if not np.isfinite(levels.peak):
+                        raise InputError("stems are not finite numbers", where=file.path, found=self.separator.name)
                     self._write(sinks, np.clip(block, -1.0, 1.0) if self.settings.on_clip == "clip" else block)
 
             stem_blocks = self.separator.separate_blocks(source, progress=on_share)
@@ -187,8 +216,6 @@ class _SongRun:
             with written_behind(write_all) as give:
                 for stems in stem_blocks:
                     give(self.selection.stack(stems, file.n_channels))
-            if not np.isfinite(levels.peak):
-                raise ModelError(f"{file.path}: {self.separator.name} gave samples that are not finite")
             if raws:
                 for blocks in zip(*(raw.blocks() for raw in raws), strict=True):
                     self._write(writers, np.concatenate(blocks, axis=1) * np.float32(levels.scale))
@@ -261,24 +288,6 @@ class _Share:
         if share > self._last:
             self._progress.advance(STAGE, (share - self._last) * self._duration_s)
             self._last = share
-
-
-def _key(song: SongFile, separator: Separator, selection: Selection, settings: OutputSettings) -> str:
-    try:
-        audio = file_digest(song.path)
-    except OSError as error:
-        raise InputError("cannot be read", where=song.path, found=error.strerror) from error
-    return digest("separate", SEPARATE_VERSION, audio, _readable_settings(separator, selection, settings))
-
-
-def _readable_settings(separator: Separator, selection: Selection, settings: OutputSettings) -> dict[str, object]:
-    return {
-        "version": SEPARATE_VERSION,
-        "separator": separator.name,
-        "fingerprint": separator.fingerprint,
-        "files": {name: list(stems) for name, stems in selection.parts.items()},
-        **settings.plain(),
-    }
 
 
 def _tell_overs(record: Record, settings: OutputSettings, progress: Progress) -> None:

@@ -165,8 +165,8 @@ def load_keras() -> ModuleType:
 def load_tensorflow(purpose: str = "reading TensorFlow checkpoints") -> ModuleType:
     """Import TensorFlow, as back end or to read checkpoints with.
 
-    The number of its threads becomes a power of two: its results were found to be the same to the last bit for 1, 2,
-    4, 8, 16 and 32 threads, and to differ (by up to 2e-6 in masks) for 3, 5, 6, 12, 24 and 64.
+    The number of its threads becomes a power of two: on our networks it was found to give the same to the last bit
+    with 1, 2, 4, 8, 16 and 32 threads, and something else (by up to 2e-6 in masks) with 3, 5, 6, 12, 24 and 64.
 
     Raises
     ------

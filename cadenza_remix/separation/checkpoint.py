@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from cadenza_remix.errors import ModelError
 from cadenza_remix.separation.fetching import sha256_of
+from cadenza_remix.separation.manifest import read_manifest
 from cadenza_remix.separation.neutral import has_neutral, read_description, read_neutral, write_neutral
 from cadenza_remix.separation.registry import ModelCard, model_card, model_names
 from cadenza_remix.separation.tensor_bundle import TensorBundle
@@ -236,8 +237,17 @@ def _read_from_checkpoint(card: ModelCard, folder: Path) -> dict[tuple[str, str]
             raise ModelError(f"{folder}: holds another model: expected {card.name}, found {fitting[0]}: {misfit}")
         raise ModelError(f"{folder}: not {card.name}: {misfit}")
     # The optimiser's state, twice as large as the weights, is not read.
-    values = bundle.read([slot.variable for slot in table])
+    values = bundle.read([slot.variable for slot in table], vouched_for=_is_as_installed(folder))
     return match_variables(table, values, where=f"{folder}: not {card.name}")
+
+
+def _is_as_installed(folder: Path) -> bool:
+    """Tell whether a checkpoint's files have the digests that they had when all of it was checked and installed."""
+    try:
+        installed = {record.name: record.sha256 for record in read_manifest(folder).files}
+    except ModelError:  # a folder of the user's own, or one that has changed
+        return False
+    return _checkpoint_sources(folder).items() <= installed.items()
 
 
 def _misfit(table: tuple[Slot, ...], shapes: Mapping[str, tuple[int, ...]]) -> str | None:

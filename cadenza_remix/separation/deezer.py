@@ -7,7 +7,7 @@ The package takes a song as a whole (13.6 GB for 10 minutes). Here it gets windo
 it cuts the spectrogram of what it gets into segments of 512 frames, counted from the beginning, and each segment goes
 through the network by itself. So a window begins at a border of the song's segments and has one more segment in front
 and at its end the start of another, whose output is thrown away. Only three frames of each end differ from the whole
-song's, and the network looks no further than 257 frames: what is kept is the same bit for bit.
+song's, and the network looks no further than some 260 frames: what is kept is the same bit for bit.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ are what killed installations have left, where an orphaned pip may even still be
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
@@ -207,6 +208,29 @@ def _make_venv(folder: Path, python: Path) -> None:
 
 def _suitable_version(python: Path) -> str:
     """Return the version of an interpreter, or refuse it."""
+    version = _version(python)
+    lowest, highest = PYTHONS
+    if not lowest <= version[:2] <= highest:
+        raise InputError(
+            f"not a Python that {REQUIREMENT} runs on",
+            where=python,
+            expected=f"{lowest[0]}.{lowest[1]} to {highest[0]}.{highest[1]}",
+            found=f"{'.'.join(map(str, version))}; give another with `{COMMAND} --python {_suggestion()}`",
+        )
+    return ".".join(map(str, version))
+
+
+def _suggestion() -> str:
+    """Return a Python of this machine that would do, where one is easily found."""
+    for name in ("python3.11", "python3.10", "python3.9", "python3.8"):
+        path = shutil.which(name)
+        with contextlib.suppress(InputError):
+            if path is not None and PYTHONS[0] <= _version(Path(path))[:2] <= PYTHONS[1]:
+                return path
+    return "PATH"
+
+
+def _version(python: Path) -> tuple[int, int, int]:
     code = "import sys; print('python', *sys.version_info[:3])"
     try:
         done = subprocess.run(
@@ -216,16 +240,7 @@ def _suitable_version(python: Path) -> str:
         raise InputError("cannot be run as a Python", where=python, found=str(error)) from error
     answer = re.fullmatch(r"python (\d+) (\d+) (\d+)\s*", done.stdout)
     if answer is None:
-        raise InputError("no Python", where=python, expected="a path such as /usr/bin/python3.11")
+        said = (done.stderr.strip() or "another answer").splitlines()[0]
+        raise InputError("no Python", where=python, expected="a path such as /usr/bin/python3.11", found=said)
     major, minor, patch = (int(number) for number in answer.groups())
-    version = f"{major}.{minor}.{patch}"
-    lowest, highest = PYTHONS
-    if not lowest <= (major, minor) <= highest:
-        known = next((path for path in map(shutil.which, ("python3.11", "python3.10", "python3.9")) if path), None)
-        raise InputError(
-            f"not a Python that {REQUIREMENT} runs on",
-            where=python,
-            expected=f"{lowest[0]}.{lowest[1]} to {highest[0]}.{highest[1]}",
-            found=f"{version}; give another with `{COMMAND} --python {known or 'PATH'}`",
-        )
-    return version
+    return major, minor, patch

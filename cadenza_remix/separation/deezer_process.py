@@ -146,6 +146,8 @@ class WorkerProcess:
             if header_length > _MOST_HEADER:
                 raise ValueError(f"a header of {header_length} bytes")
             header = json.loads(self._read(header_length, until, patience_s))
+            if not isinstance(header, dict):
+                raise ValueError(f"a header {header!r}")
             payload = self._read(payload_length, until, patience_s)
         except ModelError:
             self.close()
@@ -153,10 +155,9 @@ class WorkerProcess:
         except (ValueError, UnicodeDecodeError) as error:
             self.close()
             raise ModelError(f"{self._what}: Deezer's package: an answer that makes no sense: {error}") from error
-        if not isinstance(header, dict) or "error" in header:
+        if "error" in header:
             self.close()
-            told = header["error"] if isinstance(header, dict) else header
-            raise ModelError(" ".join(f"{self._what}: Deezer's package: {told}".split()))
+            raise ModelError(" ".join(f"{self._what}: Deezer's package: {header['error']}".split()))
         return header, payload
 
     def _read(self, length: int, until: float, patience_s: float) -> bytearray:

@@ -54,7 +54,7 @@ class Runner(Protocol):
     def peak_bytes(self) -> int | None: ...
     def is_out_of_memory(self, error: Exception) -> bool: ...
     def seconds(self, batch: Sequence[Segment], repeats: int) -> float:
-        """Measure how long a batch takes when neither it nor its result leaves the device."""
+        """Measure how long a batch takes, after a first one, when neither it nor its result leaves the device."""
         ...
 
 
@@ -175,6 +175,7 @@ class TensorFlowRunner:
 
     def seconds(self, batch: Sequence[Segment], repeats: int) -> float:
         samples = self._tensorflow.identity(_stacked(batch))
+        self._function(samples)[0, 0, 0, 0].numpy()
         start = time.perf_counter()
         for _ in range(repeats):
             stems = self._function(samples)
@@ -219,7 +220,8 @@ class JaxRunner:
         return isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
     def seconds(self, batch: Sequence[Segment], repeats: int) -> float:
-        samples = self._jax.device_put(_stacked(batch), self._target).block_until_ready()
+        samples = self._jax.device_put(_stacked(batch), self._target)
+        self._function(self._weights, samples).block_until_ready()
         start = time.perf_counter()
         for _ in range(repeats):
             stems = self._function(self._weights, samples)
@@ -263,6 +265,7 @@ class TorchRunner:
 
     def seconds(self, batch: Sequence[Segment], repeats: int) -> float:
         samples = self._torch.from_numpy(_stacked(batch)).to("cuda" if self._on_gpu else "cpu")
+        self.stems(samples)[0, 0, 0, 0].item()
         start = time.perf_counter()
         for _ in range(repeats):
             stems = self.stems(samples)
@@ -337,7 +340,7 @@ def _round_size(n_segments: int) -> int:
 
 
 def _stacked(batch: Sequence[Segment], *, into: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-    """Return the segments as one array (n, 2, segment_length), with segments of zeros behind them up to a round size."""
+    """Return the segments as one array (n, 2, segment_length), filled up with segments of zeros to a round size."""
     if into is None:
         into = np.empty((_round_size(len(batch)), *batch[0].shape), dtype=np.float32)
     for index, segment in enumerate(batch):

@@ -257,7 +257,8 @@ def _network_trouble(job: _Job) -> Iterator[None]:
     except (CadenzaError, _TryAgain):
         raise
     except urllib.error.HTTPError as error:
-        line = f"the server answered {error.code} {error.reason}"
+        # Of a redirect in a circle, the reason has several lines.
+        line = " ".join(f"the server answered {error.code} {error.reason}".split())
         error.close()
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and _size(job.partial):
             # There is more here than there: what lies here belongs to another version of the file.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,8 @@ def write_neutral(
             file.write(part)
             digest.update(part)
             size += len(part)
+        file.flush()
+        os.fsync(file.fileno())
     described: dict[str, Any] = {"kind": _KIND, "format": _FORMAT, "weights": card.weights, **_settings(card)}
     described["models"] = {
         other.name: {name: getattr(other, name) for name in _MODEL_FIELDS}
@@ -245,12 +248,13 @@ def _content(path: Path, description: Description) -> bytes:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(content) != description.size:
         raise ModelError(
-            f"{path}: truncated or damaged weights (import or fetch them again): "
+            f"{path}: truncated or damaged weights (convert, import or fetch them again): "
             f"expected {description.size} bytes, found {len(content)}"
         )
     if (found := hashlib.sha256(content).hexdigest()) != description.sha256:
         raise ModelError(
-            f"{path}: damaged weights (import or fetch them again): expected sha256 {description.sha256}, found {found}"
+            f"{path}: damaged weights (convert, import or fetch them again): "
+            f"expected sha256 {description.sha256}, found {found}"
         )
     return content
 

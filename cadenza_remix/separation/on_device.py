@@ -83,6 +83,15 @@ class DeviceEngine:
         """How many segments go through the network together at present."""
         return self._queue.segments_at_once
 
+    def peak_bytes(self) -> int | None:
+        """Return the most memory that this process has taken on the device so far; None where nobody knows."""
+        return self._queue.runner.peak_bytes()
+
+    def compute_seconds(self, segments: NDArray[np.float32], *, repeats: int = 1) -> float:
+        """Measure how long a batch of segments takes when neither it nor its result leaves the device."""
+        with self.device.scope():
+            return self._queue.runner.seconds(list(segments), repeats)
+
     def process(self, segments: NDArray[np.float32]) -> StemSegments:
         """Separate some segments, in as many calls as memory asks for.
 

@@ -53,7 +53,7 @@ def run_pip(
     poll_s : float
         Seconds between two looks at the folder.
     on_growth : callable, optional
-        Called with the sizes of all files in the folder whenever it has grown.
+        Called with the sizes of all files in the folder whenever they have changed.
 
     Raises
     ------

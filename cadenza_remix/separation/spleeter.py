@@ -59,7 +59,7 @@ class SpleeterSeparator:
         self.options = options or SeparationOptions()
         self.fingerprint = _fingerprint(checkpoint_fingerprint(card, folder), card, self.options)
         self._card = card
-        self._folder = folder
+        self.folder = folder
 
     @property
     def device(self) -> str:
@@ -78,7 +78,7 @@ class SpleeterSeparator:
         device = choose_device(options.device)
         with device.scope():
             network = build_mask_network(self._card)
-            load_weights(network, self._card, self._folder)
+            load_weights(network, self._card, self.folder)
         in_two_passes = options.wiener or options.refine is not None
         if not in_two_passes and (device.kind == "gpu" or options.precision != "float32"):
             from cadenza_remix.separation.on_device import DeviceEngine

@@ -101,17 +101,25 @@ class TensorBundle:
         except (_Damaged, UnicodeDecodeError) as error:
             raise _damaged(path, str(error)) from error
 
-    def read(self, names: Collection[str]) -> dict[str, NDArray[np.generic]]:
+    def read(self, names: Collection[str], *, vouched_for: bool = False) -> dict[str, NDArray[np.generic]]:
         """Return the values of some variables, after checking their checksums.
+
+        Parameters
+        ----------
+        names : collection of str
+            Keys of `entries`.
+        vouched_for : bool
+            The bytes of the files are known to be right (by another checksum): do not check them again, which takes
+            six times as long as reading.
 
         Raises
         ------
         ModelError
             The file of values is missing, truncated or damaged; the line names the first variable that is.
         """
-        return {name: self._values(name, self.entries[name]) for name in names}
+        return {name: self._values(name, self.entries[name], vouched_for) for name in names}
 
-    def _values(self, name: str, entry: TensorEntry) -> NDArray[np.generic]:
+    def _values(self, name: str, entry: TensorEntry, vouched_for: bool) -> NDArray[np.generic]:
         where = f"variable '{name}'"
         path = self.prefix.with_name(f"{self.prefix.name}.data-{entry.shard:05d}-of-{self._n_shards:05d}")
         if entry.dtype is None:
@@ -123,7 +131,7 @@ class TensorBundle:
                 path, f"{where} is cut off: expected {entry.offset + entry.size} bytes or more, found {found}"
             )
         raw = _content(path, entry.offset, entry.size)
-        if len(raw) != entry.size or crc32c(raw) != entry.crc32c:
+        if len(raw) != entry.size or not (vouched_for or crc32c(raw) == entry.crc32c):
             raise _damaged(path, f"{where} has changed: expected CRC-32C {entry.crc32c:08x}, found {crc32c(raw):08x}")
         return np.frombuffer(raw, dtype=entry.dtype).reshape(entry.shape)
 

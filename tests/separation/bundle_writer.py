@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Mapping
 
@@ -71,13 +70,20 @@ def _with_block(content: bytes, entries: Mapping[bytes, bytes], compression: int
     """Append a block, each key without what it shares with the one before; return the block's size too."""
     block, before = b"", b""
     for key, value in entries.items():
-        n_shared = len(os.path.commonprefix([key, before]))
+        n_shared = _n_shared(key, before)
         block += varint(n_shared) + varint(len(key) - n_shared) + varint(len(value)) + key[n_shared:] + value
         before = key
     block += struct.pack("<II", 0, 1)
     size = len(block)
     block += bytes([compression])
     return content + block + struct.pack("<I", masked(crc32c(block))), size
+
+
+def _n_shared(key: bytes, before: bytes) -> int:
+    n_shared = 0
+    while n_shared < min(len(key), len(before)) and key[n_shared] == before[n_shared]:
+        n_shared += 1
+    return n_shared
 
 
 def field(number: int, value: int | bytes) -> bytes:

@@ -86,25 +86,37 @@ def make_model(folder: Path) -> Path:
     return folder
 
 
-def make_python(path: Path, *, version: str, venv_does: str) -> Path:
+def make_python(path: Path, *, version: str = "3.11.7", venv: str = "exit 3") -> Path:
     """Write a program that answers as a Python of a version, and makes environments by a line of the shell.
 
     The line finds the environment's folder in ``$3``.
     """
-    path.write_text(
-        "#!/bin/sh\n"
-        f'if [ "$1" = -I ]; then echo "python {version}"; exit; fi\n'
-        f'if [ "$1 $2" = "-m venv" ]; then {venv_does}; exit; fi\n'
-        "exit 3\n",
-        encoding="utf-8",
+    return _script(
+        path,
+        f'if [ "$1" = -I ]; then echo "python {version}" | tr . " "; exit; fi',
+        f'if [ "$1 $2" = "-m venv" ]; then {venv}; exit; fi',
     )
+
+
+def make_maker(path: Path, environment: Path, *, pip: str) -> Path:
+    """Write a Python whose environments do a line of the shell for pip, and run as a given environment's otherwise."""
+    template = path.with_name(f"{path.name}.template")
+    (template / "bin").mkdir(parents=True)
+    _script(template / "bin" / "python", f'if [ "$2" = pip ]; then {pip}; exit; fi', f'exec {environment} "$@"')
+    return make_python(path, venv=f'mkdir -p "$3" && cp -R {template}/bin "$3"')
+
+
+def _script(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(["#!/bin/sh", *lines, "exit 3", ""]), encoding="utf-8")
     path.chmod(0o755)
     return path
 
 
 def is_running(process_id: int) -> bool:
-    """Tell whether a process is there and no zombie."""
+    """Tell whether a process is there, and no zombie (not every container has somebody who reaps orphans)."""
     try:
-        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return os.path.exists(f"/proc/{process_id}")  # noqa: PTH110
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{process_id}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"

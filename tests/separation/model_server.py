@@ -49,6 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         served = self.served
         ask = {"path": self.path, "range": self.headers.get("Range"), "if_range": self.headers.get("If-Range")}
+        ask["proxy_login"] = self.headers.get("Proxy-Authorization")
         served.requests.append(ask)
         how = served.script.pop(0) if served.script else "ok"
         if how.isdigit():

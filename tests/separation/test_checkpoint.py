@@ -116,7 +116,8 @@ def test_optimiser_state_of_training_checkpoints_is_passed_over(variables):
 def test_checkpoint_of_another_model_is_refused(checkpoint):
     with pytest.raises(ModelError) as caught:
         SpleeterSeparator(model_card("spleeter:4stems"), checkpoint).separate(Audio(np.zeros(5000), 44100))
-    assert one_line(caught).startswith(f"{checkpoint}: not spleeter:4stems: missing variable 'conv2d_14/kernel'")
+    expected = f"{checkpoint}: holds another model: expected spleeter:4stems, found spleeter:2stems: "
+    assert one_line(caught).startswith(expected + "missing variable 'conv2d_14/kernel'")
 
 
 def test_truncated_data_is_refused(copy):

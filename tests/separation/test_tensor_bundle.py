@@ -123,7 +123,6 @@ def test_the_released_checkpoint_reads_as_tensorflow_reads_it() -> None:
 
 ENTRIES, VALUES = index_entries(VARIABLES)
 WHOLE = table(ENTRIES)
-CUT_KEY = table({HEADER_KEY: header(), b"x": b""})
 
 
 def with_entry(value: bytes) -> bytes:
@@ -175,7 +174,7 @@ def test_no_changed_byte_of_an_index_passes(place: int, tmp_path: Path) -> None:
 
 
 def test_missing_files_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="model.index: cannot be read: No such file"):
+    with pytest.raises(ModelError, match=r"model\.index: cannot be read: No such file"):
         TensorBundle(tmp_path / "model")
     write_files(tmp_path, {INDEX: WHOLE})
     with pytest.raises(ModelError, match=f"{DATA}: cannot be read: No such file"):

@@ -30,7 +30,9 @@ _HOP = 1024
 WINDOWS = Windows(length=2400 * _HOP, overlap=300 * _HOP, least=4096)
 
 
-def load_openunmix(name: str, *, options: SeparationOptions | None = None, network: Any = None) -> WindowedSeparator:
+def load_openunmix(
+    name: str, *, options: SeparationOptions | None = None, network: Any = None, windows: Windows = WINDOWS
+) -> WindowedSeparator:
     """Build Open-Unmix's separator.
 
     Parameters
@@ -41,6 +43,8 @@ def load_openunmix(name: str, *, options: SeparationOptions | None = None, netwo
         Only the device.
     network : openunmix.model.Separator, optional
         To be used in place of the published one; for tests.
+    windows : Windows, optional
+        How songs are cut.
 
     Raises
     ------
@@ -66,6 +70,6 @@ def load_openunmix(name: str, *, options: SeparationOptions | None = None, netwo
         window_function(network, tuple(network.target_models), device),
         stems=card.stems,
         sample_rate=card.sample_rate,
-        windows=WINDOWS,
+        windows=windows,
         fingerprint=weights_fingerprint(network),
     )

@@ -29,7 +29,9 @@ ASSET = "models/hdemucs_high_musdbhq_only.pt"
 WINDOWS = Windows(length=11 * 44_100, overlap=11 * 44_100 // 4, least=1)
 
 
-def load_torchaudio(name: str, *, options: SeparationOptions | None = None, network: Any = None) -> NormalisedSeparator:
+def load_torchaudio(
+    name: str, *, options: SeparationOptions | None = None, network: Any = None, windows: Windows = WINDOWS
+) -> NormalisedSeparator:
     """Build torchaudio's separator.
 
     Parameters
@@ -40,6 +42,8 @@ def load_torchaudio(name: str, *, options: SeparationOptions | None = None, netw
         Only the device.
     network : torch.nn.Module, optional
         To be used in place of the published one; for tests.
+    windows : Windows, optional
+        How songs are cut.
 
     Raises
     ------
@@ -64,7 +68,7 @@ def load_torchaudio(name: str, *, options: SeparationOptions | None = None, netw
         window_function(network, tuple(network.sources), device),
         stems=card.stems,
         sample_rate=card.sample_rate,
-        windows=WINDOWS,
+        windows=windows,
         fingerprint=weights_fingerprint(network),
     )
     return NormalisedSeparator(windowed)
