@@ -239,9 +239,10 @@ class TorchRunner:
         self._torch = importlib.import_module("torch")
         self._model = model
         self._on_gpu = device.kind == "gpu"
+        self._target = "cuda:0" if self._on_gpu else "cpu"
 
     def way(self) -> Way:
-        return _CudaWay(self._torch, self.stems) if self._on_gpu else self
+        return _CudaWay(self._torch, self.stems, self._target) if self._on_gpu else self
 
     def stems(self, batch: Any) -> Any:
         with self._torch.inference_mode():
@@ -264,7 +265,7 @@ class TorchRunner:
         return isinstance(error, self._torch.OutOfMemoryError)
 
     def seconds(self, batch: Sequence[Segment], repeats: int) -> float:
-        samples = self._torch.from_numpy(_stacked(batch)).to("cuda" if self._on_gpu else "cpu")
+        samples = self._torch.from_numpy(_stacked(batch)).to(self._target)
         self.stems(samples)[0, 0, 0, 0].item()
         start = time.perf_counter()
         for _ in range(repeats):
@@ -279,8 +280,9 @@ class _CudaWay:
     A slot is written again only two batches later, when what it held has been fetched.
     """
 
-    def __init__(self, torch: Any, stems: Callable[[Any], Any]) -> None:
+    def __init__(self, torch: Any, stems: Callable[[Any], Any], target: str) -> None:
         self._torch = torch
+        self._target = target
         self._stems = stems
         self._upload, self._compute, self._download = (torch.cuda.Stream() for _ in range(3))
         self._compute.wait_stream(torch.cuda.current_stream())  # the weights may still be on their way
@@ -296,7 +298,7 @@ class _CudaWay:
         outgoing, incoming = slot
         _stacked(batch, into=outgoing.numpy())
         with torch.cuda.stream(self._upload):
-            samples = outgoing.to("cuda", non_blocking=True)
+            samples = outgoing.to(self._target, non_blocking=True)
         self._compute.wait_stream(self._upload)
         with torch.cuda.stream(self._compute):
             stems = self._stems(samples)

@@ -141,9 +141,13 @@ def _complaint(words: str, python: str) -> str:
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     if any(line.endswith("No module named pip") for line in lines):
         return f"{python} has no pip (environments made by uv have none): install it with `{python} -m ensurepip`"
-    # After "ERROR: Exception:" comes a traceback, whose last line tells most.
+    # After "ERROR: Exception:" comes a traceback, whose last line tells most; "ResolutionImpossible" names a web page.
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
-    told = [error for error in errors if error != "Exception:"][-1:] or lines[-1:] or ["failed without a word"]
+    told = (
+        [error for error in errors if error != "Exception:" and not error.startswith("ResolutionImpossible:")][-1:]
+        or lines[-1:]
+        or ["failed without a word"]
+    )
     # Where the index cannot be reached, the cause stands in the warnings; the errors only say that nothing was found.
     causes = [line.partition("connection broken by ")[2] for line in lines if "connection broken by " in line]
     return " ".join((told[0] + (f" ({causes[-1]})" if causes else "")).split())

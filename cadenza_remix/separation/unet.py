@@ -24,7 +24,6 @@ layers = keras.layers
 ops = keras.ops
 _Layer: Any = keras.layers.Layer
 
-FILTERS = (16, 32, 64, 128, 256, 512)
 N_CHANNELS = 2
 BATCH_NORM_EPSILON = 1e-3
 LEAKY_SLOPE = 0.2
@@ -112,15 +111,15 @@ def _stem_logits(mixture: Any, stem: str, card: ModelCard, kernel_initializer: A
     shape = {"kernel_size": 5, "strides": 2, "padding": "same", "kernel_initializer": kernel_initializer}
     across = []
     signal = mixture
-    for level, filters in enumerate(FILTERS, start=1):
+    for level, filters in enumerate(card.filters, start=1):
         convolved = layers.Conv2D(filters, **shape, name=f"{stem}_down{level}_conv")(signal)
         across.append(convolved)
-        if level < len(FILTERS):
+        if level < len(card.filters):
             normalised = _norm(f"{stem}_down{level}_norm")(convolved)
             signal = _activation(card.encoder_activation, f"{stem}_down{level}_act")(normalised)
 
     signal = across.pop()
-    for level, filters in enumerate((*FILTERS[-2::-1], 1), start=1):
+    for level, filters in enumerate((*card.filters[-2::-1], 1), start=1):
         signal = layers.Conv2DTranspose(filters, **shape, name=f"{stem}_up{level}_conv")(signal)
         signal = _activation(card.decoder_activation, f"{stem}_up{level}_act")(signal)
         signal = _norm(f"{stem}_up{level}_norm")(signal)

@@ -197,7 +197,7 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     options.work, options.music = options.work.absolute(), options.music.absolute()
-    weights = ModelStore().path(model_card("spleeter:2stems")).absolute()
+    weights = ModelStore().path(model_card("spleeter:2stems"), form="checkpoint").absolute()
     report = Report("Separation beside Deezer's spleeter 2.4.2", packages=["tensorflow-cpu", "keras", "numpy"])
     network_share(report, weights)
     compare(report, {"deezer": options.spleeter_python.absolute(), "ours": Path(sys.executable).absolute()}, options, weights)

@@ -140,7 +140,7 @@ def main() -> int:
     options = parser.parse_args()
     work = options.work.absolute()
     work.mkdir(parents=True, exist_ok=True)
-    weights = options.weights or ModelStore().path(model_card("spleeter:2stems"))
+    weights = options.weights or ModelStore().path(model_card("spleeter:2stems"), form="checkpoint")
     jobs = plan(work, music(work), weights.absolute())
     jobs_file = work / "jobs.json"
     jobs_file.write_text(json.dumps(jobs), encoding="utf-8")

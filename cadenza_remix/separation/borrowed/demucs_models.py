@@ -1,9 +1,10 @@
 """Demucs 4 (package ``demucs``): Hybrid Transformer Demucs and Hybrid Demucs, with the package's own weights.
 
-Rouard, Massa & Défossez, "Hybrid Transformers for Music Source Separation", ICASSP 2023. A song that fits into one
-window gives what the package's ``apply_model`` gives without its random shifts; the normalisation over the whole song
-is the package's too. Longer songs differ where windows overlap, and in the last one: see
-`cadenza_remix.separation.windows`. The shifts are left out, because they make every run another one.
+Rouard, Massa & Défossez, "Hybrid Transformers for Music Source Separation", ICASSP 2023. Normalisation over the whole
+song, length of the windows and their places are the package's, and so is what a window gives. Different are: the fades
+(see `cadenza_remix.separation.windows`); the end of a song, where the package begins a window more in the middle of the
+last one, and fills it up with what lies before it; and the package's random shifts, which make every run another one and
+are left out. A song of up to three quarters of a window gives exactly what the package gives without shifts.
 """
 
 from __future__ import annotations
