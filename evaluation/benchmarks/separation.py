@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 from bench_report import Report
 
-from cadenza_remix.separation.registry import ModelCard, model_card
+from cadenza_remix.separation.registry import model_card
 from cadenza_remix.separation.store import ModelStore
 
 RATE = 44_100
@@ -98,7 +98,8 @@ def compare(report: Report, pythons: dict[str, Path], options: argparse.Namespac
 
 def startups(pythons: dict[str, Path], samples: Path, work: Path, weights: Path) -> str:
     """Return how long a process takes that separates one song, and the ratio."""
-    job = {"model": "2stems", "weights": str(weights), "music": str(samples), "out": None, "repeats": 1, "wiener": False}
+    job = {"model": "2stems", "weights": str(weights), "music": str(samples), "out": None, "repeats": 1,
+           "wiener": False}  # fmt: skip
     pairs = [{engine: run(engine, python, job, work).whole_s for engine, python in pythons.items()} for _ in range(4)]
     times = {engine: statistics.median(pair[engine] for pair in pairs) for engine in pythons}
     ratios = [pair["deezer"] / pair["ours"] for pair in pairs]
@@ -200,7 +201,9 @@ def main() -> None:
     weights = ModelStore().path(model_card("spleeter:2stems"), form="checkpoint").absolute()
     report = Report("Separation beside Deezer's spleeter 2.4.2", packages=["tensorflow-cpu", "keras", "numpy"])
     network_share(report, weights)
-    compare(report, {"deezer": options.spleeter_python.absolute(), "ours": Path(sys.executable).absolute()}, options, weights)
+    # absolute(), not resolve(): the interpreter of an environment is a link whose place decides what it imports.
+    pythons = {"deezer": options.spleeter_python.absolute(), "ours": Path(sys.executable).absolute()}
+    compare(report, pythons, options, weights)
     long_song(report, options)
     report.finish(options.out)
 
