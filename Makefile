@@ -46,6 +46,8 @@ lint: $(VENV)/.installed
 	$(PYTHON) -m venv .venv-borrowed
 	.venv-borrowed/bin/$(PIP_INSTALL) torch==2.13.0
 	.venv-borrowed/bin/$(PIP_INSTALL) torchaudio==2.11.0 demucs==4.1.0 openunmix==1.3.0 'jax>=0.5' 'keras>=3.10' scipy soundfile soxr
+	# What PyPI has is linked against CUDA; without these files torchaudio runs on what Python it has, which is all that is used.
+	rm -f .venv-borrowed/lib/python3*/site-packages/torchaudio/lib/*.so
 	touch $@
 
 build/music.npz: $(VENV)/.installed

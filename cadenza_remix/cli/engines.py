@@ -18,7 +18,7 @@ ENGINES = ("deezer",)
 def models_engine(
     name: Annotated[str, typer.Argument(help="deezer: Deezer's spleeter 2.4.2 with TensorFlow 2.12.")],
     python: Annotated[
-        Path | None, typer.Option("--python", help="A Python 3.8 to 3.11 to make it from; the running one by default.")
+        Path | None, typer.Option("--python", help="A Python 3.9 to 3.11 to make it from; the running one by default.")
     ] = None,
 ) -> None:
     """Make an environment for a package that cannot share ours (2.4 GB, some minutes, needs a package index)."""

@@ -29,7 +29,8 @@ from cadenza_remix.separation.staging import working_alone
 
 VERSION = "2.4.2"
 REQUIREMENT = f"spleeter=={VERSION}"
-PYTHONS = ((3, 8), (3, 11))
+#: The package says 3.8 to 3.11; by now what it brings (jaxlib) cannot be had for 3.8. All others were tried.
+PYTHONS = ((3, 9), (3, 11))
 COMMAND = "cadenza-remix models engine deezer"
 #: What the environment takes on a disk and, by a fast connection, in time; measured on Linux with Python 3.11.
 ABOUT = "about 2.4 GB, some minutes"
@@ -111,7 +112,7 @@ def make_engine(
     home : Path
         The home of a model store.
     python : Path, optional
-        A Python 3.8 to 3.11 to make it from; the running one by default.
+        A Python 3.9 to 3.11 to make it from; the running one by default.
     notify : callable, optional
         Called with each line that a user should see.
     patience_s : float
@@ -222,7 +223,7 @@ def _suitable_version(python: Path) -> str:
 
 def _suggestion() -> str:
     """Return a Python of this machine that would do, where one is easily found."""
-    for name in ("python3.11", "python3.10", "python3.9", "python3.8"):
+    for name in ("python3.11", "python3.10", "python3.9"):
         path = shutil.which(name)
         with contextlib.suppress(InputError):
             if path is not None and PYTHONS[0] <= _version(Path(path))[:2] <= PYTHONS[1]:

@@ -3,7 +3,7 @@
     python -I deezer_worker.py check
     python -I deezer_worker.py serve MODEL FOLDER
 
-Runs on Python 3.8 to 3.11 with the ``spleeter`` package and what that brings, and knows nothing of cadenza_remix.
+Runs on Python 3.9 to 3.11 with the ``spleeter`` package and what that brings, and knows nothing of cadenza_remix.
 ``-I`` keeps this file's folder, which has a module of the package's own name, and the user's settings out of the way.
 
 Messages go through standard input and output. Each is the length of a header and the length of a payload (two

@@ -115,6 +115,8 @@ class WindowedSeparator:
         Whether unpublished songs were among the training data; for the rules of challenges. None where nobody knows.
     training_data : str
         A line that says what it was trained on.
+    device : str
+        What it runs on, for messages.
 
     Raises
     ------
@@ -146,6 +148,7 @@ class WindowedSeparator:
         fingerprint: str,
         private_data: bool | None = None,
         training_data: str = "",
+        device: str = "CPU",
     ) -> None:
         if not stems or len(set(stems)) != len(stems):
             raise InputError("stems", where=name, expected="one or more different names", found=", ".join(stems))
@@ -155,6 +158,7 @@ class WindowedSeparator:
         self.windows = windows
         self.private_data = private_data
         self.training_data = training_data
+        self.device = device
         whole = f"{_REVISION} {name} {astuple(windows)} {fingerprint}"
         self.fingerprint = hashlib.sha256(whole.encode()).hexdigest()[:16]
         self._separate_window = separate_window

@@ -14,6 +14,7 @@ that of an earlier one.
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import os
 import time
 from collections.abc import Iterator
@@ -179,7 +180,7 @@ def measure(engine: DeviceEngine, layout: Layout, inputs: list[Signal], n_tracks
             landing.take(sample[: n_all - position])
         landed = time.perf_counter() - start
     # The batch is as large as in the run, so that nothing is compiled for it.
-    compute = engine.compute_seconds(first, repeats=3) * n_all / len(first)
+    compute = engine.compute_seconds(first, repeats=3 if engine.device.kind == "gpu" else 1) * n_all / len(first)
     return Times(warm_up, whole, without_landing, landed, compute), difference
 
 
@@ -212,7 +213,9 @@ def main() -> None:
     card = model_card(MODEL)
     layout = Layout(card, round(options.seconds * card.sample_rate))
     inputs = [music(layout.n_samples, seed) for seed in range(min(options.distinct, options.tracks))]
-    report = Report("Separation of many tracks on one device", packages=["keras", device.backend, "numpy"])
+    # TensorFlow goes by several names.
+    package = importlib.metadata.packages_distributions().get(device.backend, [device.backend])[0]
+    report = Report("Separation of many tracks on one device", packages=["keras", package, "numpy"])
     report.add(_introduction(options, device, layout, len(inputs)))
     with device.scope():
         network = build_mask_network(card)

@@ -1,7 +1,8 @@
 """Compare everything that has a reference implementation with it, live, and fail on a miss.
 
     make parity
-makes the two extra environments (pyclarity 0.9.0 with museval 0.4.1; spleeter 2.4.2) and calls this script.
+makes the three extra environments (pyclarity 0.9.0 with museval 0.4.1; spleeter 2.4.2; demucs, torchaudio and
+openunmix with JAX and PyTorch) and calls this script.
 """
 
 from __future__ import annotations
@@ -20,19 +21,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clarity-python", required=True, type=Path)
     parser.add_argument("--spleeter-python", required=True, type=Path)
+    parser.add_argument("--borrowed-python", required=True, type=Path)
     parser.add_argument("--music", required=True, type=Path, help="what evaluation/music.py writes")
     parser.add_argument("--work", type=Path, default=Path("build/parity"))
     options = parser.parse_args()
     # absolute(), not resolve(): the interpreter of an environment is a link whose place decides what it imports.
     clarity, spleeter = str(options.clarity_python.absolute()), str(options.spleeter_python.absolute())
-    ours = sys.executable
+    borrowed = str(options.borrowed_python.absolute())
+    ours, music = sys.executable, [*music]
     scripts = {
         "hearing": [clarity, "hearing.py"],
-        "haaqi": [clarity, "haaqi.py", "--music", str(options.music.absolute())],
-        "separation metrics": [clarity, "separation_metrics.py", "--music", str(options.music.absolute())],
+        "haaqi": [clarity, "haaqi.py", *music],
+        "separation metrics": [clarity, "separation_metrics.py", *music],
         "official": [ours, "official_evaluator.py", "--clarity-python", clarity, "--work", f"{options.work}/official"],
         "scorer": [clarity, "clarity_scorer.py", "--work", f"{options.work}/official"],
         "spleeter": [ours, "spleeter.py", "--oracle-python", spleeter, "--work", f"{options.work}/spleeter"],
+        "deezer engine": [ours, "deezer_engine.py", "--oracle-python", spleeter, "--work", f"{options.work}/deezer"],
+        "back ends": [ours, "backends.py", "--python", borrowed, *music, "--work", f"{options.work}/backends"],
+        "borrowed separators": [borrowed, "borrowed_separators.py", *music],
     }
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "PYTHONUNBUFFERED": "1"}
     missed = []

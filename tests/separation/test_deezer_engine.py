@@ -121,6 +121,8 @@ def _wait_for(path):
     [
         ("echo 'Collecting'; echo 'ERROR: No matching distribution found for spleeter' >&2; exit 1",
          r"pip install spleeter==2\.4\.2: No matching distribution found for spleeter$"),
+        ("echo 'ERROR: a conflicts with b'; echo 'ERROR: ResolutionImpossible: for help visit a page'; exit 1",
+         "a conflicts with b$"),
         ("echo \"/python: No module named pip\" >&2; exit 1", "has no pip"),
         ("exit 1", "failed without a word"),
         (f"{GETS_ON}; sleep 60", r"stopped: no new byte within 2 s$"),
@@ -158,10 +160,10 @@ def test_a_package_that_cannot_be_imported_does_not_count(tmp_path):
     assert folders(tmp_path / "home") == []
 
 
-@pytest.mark.parametrize("version", ["3.12.0", "3.13.1", "3.7.17", "2.7.18"])
+@pytest.mark.parametrize("version", ["3.12.0", "3.13.1", "3.8.18", "2.7.18"])
 def test_a_python_that_the_package_does_not_run_on(tmp_path, version):
     python = make_python(tmp_path / "python", version=version)
-    with pytest.raises(InputError, match=rf"expected 3\.8 to 3\.11, found {version}; give .*{COMMAND} --python "):
+    with pytest.raises(InputError, match=rf"expected 3\.9 to 3\.11, found {version}; give .*{COMMAND} --python "):
         make_engine(tmp_path / "home", python=python)
 
 

@@ -2,9 +2,9 @@
 
 Rouard, Massa & Défossez, "Hybrid Transformers for Music Source Separation", ICASSP 2023. Normalisation over the whole
 song, length of the windows and their places are the package's, and so is what a window gives. Different are: the fades
-(see `cadenza_remix.separation.windows`); the end of a song, where the package begins a window more in the middle of the
-last one, and fills it up with what lies before it; and the package's random shifts, which make every run another one and
-are left out. A song of up to three quarters of a window gives exactly what the package gives without shifts.
+(see `cadenza_remix.separation.windows`); the end of a song, where the package begins one window more in the middle of
+the last one, and fills it up with what lies before it; and the package's random shifts, which make every run another
+one and are left out. A song of up to three quarters of a window gives what the package gives without shifts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from cadenza_remix.errors import ModelError
 from cadenza_remix.separation.borrowed.normalised import NormalisedSeparator
 from cadenza_remix.separation.borrowed.torch_window import (
     check_options,
+    device_name,
     fetching,
     import_module,
     torch_device,
@@ -100,6 +101,7 @@ def load_demucs(name: str, *, options: SeparationOptions | None = None, network:
         sample_rate=card.sample_rate,
         windows=windows,
         fingerprint=weights_fingerprint(network),
+        device=device_name(device),
     )
     return NormalisedSeparator(windowed)
 

@@ -47,6 +47,7 @@ class NormalisedSeparator:
         self.stems = inner.stems
         self.sample_rate = inner.sample_rate
         self.windows = inner.windows
+        self.device = inner.device
         self.fingerprint = hashlib.sha256(f"{_REVISION} normalised {inner.fingerprint}".encode()).hexdigest()[:16]
 
     def separate(self, audio: Audio, *, progress: Progress | None = None) -> Stems:

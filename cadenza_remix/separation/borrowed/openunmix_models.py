@@ -12,6 +12,7 @@ from typing import Any
 
 from cadenza_remix.separation.borrowed.torch_window import (
     check_options,
+    device_name,
     fetching,
     import_module,
     torch_device,
@@ -72,4 +73,5 @@ def load_openunmix(
         sample_rate=card.sample_rate,
         windows=windows,
         fingerprint=weights_fingerprint(network),
+        device=device_name(device),
     )

@@ -59,6 +59,11 @@ def torch_device(device: Device, card: SeparatorCard) -> Any:
     return torch.device("cuda" if has_gpu and device != "cpu" else "cpu")
 
 
+def device_name(device: Any) -> str:
+    """Return what a ``torch.device`` is called in messages, ``torch on CPU``."""
+    return f"torch on {'CPU' if device.type == 'cpu' else 'GPU'}"
+
+
 def check_options(options: SeparationOptions, card: SeparatorCard) -> None:
     """Refuse every option but the device."""
     options.refuse_all_but(("device",), separator=card.name)

@@ -13,6 +13,7 @@ from typing import Any
 from cadenza_remix.separation.borrowed.normalised import NormalisedSeparator
 from cadenza_remix.separation.borrowed.torch_window import (
     check_options,
+    device_name,
     fetching,
     import_module,
     torch_device,
@@ -70,5 +71,6 @@ def load_torchaudio(
         sample_rate=card.sample_rate,
         windows=windows,
         fingerprint=weights_fingerprint(network),
+        device=device_name(device),
     )
     return NormalisedSeparator(windowed)
