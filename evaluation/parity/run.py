@@ -28,7 +28,7 @@ def main() -> int:
     # absolute(), not resolve(): the interpreter of an environment is a link whose place decides what it imports.
     clarity, spleeter = str(options.clarity_python.absolute()), str(options.spleeter_python.absolute())
     borrowed = str(options.borrowed_python.absolute())
-    ours, music = sys.executable, [*music]
+    ours, music = sys.executable, ["--music", str(options.music.absolute())]
     scripts = {
         "hearing": [clarity, "hearing.py"],
         "haaqi": [clarity, "haaqi.py", *music],
