@@ -154,13 +154,16 @@ def killed_and_resumed(
         for path in folder.iterdir()
         if path.is_file()
     }
-    same = found == set(expected) and all(filecmp.cmp(out / name, path, False) for name, path in expected.items())
-    good = killed.status == -signal.SIGKILL and again.status == 0 and same and len(done) == len(songs) - 1
+    wrong = sorted(found ^ set(expected)) + [
+        name for name in sorted(found & set(expected)) if not filecmp.cmp(out / name, expected[name], False)
+    ]
+    good = killed.status == -signal.SIGKILL and again.status == 0 and not wrong and len(done) == len(songs) - 1
     summary = next((line for line in again.said.splitlines() if " found done" in line), "no summary").partition(":")[0]
+    verdict = f"NOT THE SAME: {', '.join(wrong)}" if wrong else "the same bytes as without a kill, nothing else left"
     report.add(
         f"Killed (`SIGKILL`) after {killed.seconds:.0f} s, in the middle of {songs[-1].name}; then whole: "
         f"{', '.join(done) or 'nothing'}. The same command again, {again.seconds:.0f} s: {summary}; "
-        f"{len(expected)} files, {'the same bytes as without a kill, nothing else left' if same else 'NOT THE SAME'}.\n"
+        f"{len(expected)} files, {verdict}.\n"
     )
     return good
 
@@ -195,10 +198,8 @@ def main() -> int:
     good = measured(report, songs, work, options, home)
     good = killed_and_resumed(report, songs, work, options, home) and good
     report.finish(options.out)
-    for song in songs:
-        song.unlink()
-        shutil.rmtree(work / f"out_{song.stem}")
-    shutil.rmtree(work / "out_killed")
+    if good:  # otherwise somebody will want to look at it
+        shutil.rmtree(work)
     return int(not good)
 
 

@@ -49,6 +49,9 @@ class HpssSettings:
         Length of the median along frequency: wider than a partial, narrower than the noise of a hit.
     crossover_hz, crossover_order : float
         Where the harmonic part is parted into bass and other, and the order of the Butterworth response that does it.
+    share_of_whole : float
+        How much of what was split is mixed back into bass and other, which then sum to more than it: HAAQI rates holes
+        as low as leaks (`cadenza_remix.separation.refine`).
     """
 
     frame_length: int = 4096
@@ -57,11 +60,20 @@ class HpssSettings:
     frequency_median_hz: float = 183.0
     crossover_hz: float = 250.0
     crossover_order: int = 2
+    share_of_whole: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.share_of_whole <= 1:
+            raise InputError(
+                "setting out of range", where="share_of_whole", expected="0 to 1", found=self.share_of_whole
+            )
         for name in ("time_median_s", "frequency_median_hz", "crossover_hz", "crossover_order"):
             if not getattr(self, name) > 0:
                 raise InputError("setting out of range", where=name, expected="more than 0", found=getattr(self, name))
+
+
+#: The settings of ``--refine haaqi``, chosen by ``evaluation/refine_gain.py``.
+REFINED = HpssSettings(share_of_whole=0.25)
 
 
 class HpssSeparator:
@@ -153,7 +165,11 @@ def split_blocks(blocks: Iterable[Block], settings: HpssSettings, sample_rate: i
         spectra = spectra[:, inside]
         harmonic = spectra * (1.0 - drums)
         bass = harmonic * low_pass
-        return np.stack([stft.synthesise(part) for part in (spectra * drums, bass, harmonic - bass)])
+        other = harmonic - bass
+        if settings.share_of_whole:
+            whole = np.float32(settings.share_of_whole) * spectra
+            bass, other = (whole + np.float32(1.0 - settings.share_of_whole) * part for part in (bass, other))
+        return np.stack([stft.synthesise(part) for part in (spectra * drums, bass, other)])
 
     for parts in stitched(map(split, reader), reader, stft):
         yield {stem: part.T for stem, part in zip(PERCUSSIVE_STEMS, parts, strict=True)}

@@ -145,9 +145,9 @@ def _load_spleeter(name: str, store: Store | None, options: SeparationOptions) -
     network = SpleeterSeparator(card, (store or _default_store()).path(card), options=options)
     if not name.endswith(HPSS_SUFFIX):
         return network
-    from cadenza_remix.separation.hpss import HpssSeparator
+    from cadenza_remix.separation.hpss import REFINED, HpssSeparator
 
-    return HpssSeparator(network)
+    return HpssSeparator(network, REFINED if options.refine else None)
 
 
 def _load_demucs(name: str, store: Store | None, options: SeparationOptions) -> Separator:

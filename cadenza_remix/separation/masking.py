@@ -121,3 +121,18 @@ def rest_stem_index(card: ModelCard) -> int:
     raise InputError(
         "no stem can take the residual", where=card.name, expected=" or ".join(REST_STEMS), found=", ".join(card.stems)
     )
+
+
+def vocals_index(card: ModelCard) -> int:
+    """Return which of a model's stems are the vocals.
+
+    Raises
+    ------
+    InputError
+        None of them.
+    """
+    if "vocals" not in card.stems:
+        raise InputError(
+            "only vocals can be refined", where=card.name, expected="a stem named vocals", found=", ".join(card.stems)
+        )
+    return card.stems.index("vocals")

@@ -30,14 +30,13 @@ from numpy.typing import NDArray
 from cadenza_remix.audio.blocks import BlockSource
 from cadenza_remix.errors import InputError
 from cadenza_remix.separation.frames import stitched
-from cadenza_remix.separation.masking import MaskEngine, tell_progress
-from cadenza_remix.separation.registry import ModelCard
+from cadenza_remix.separation.masking import MaskEngine, tell_progress, vocals_index
 from cadenza_remix.separation.separator import Progress
 from cadenza_remix.separation.wiener import SpatialStatistics, WienerFilter
 
 #: What the song is multiplied by to see how sure the network is.
 PROBE_GAINS_LIN = (4.0, 0.25)
-#: The largest share of the song in the vocals, and the share of the rest in bass and other of the median split.
+#: The largest share of the song in the vocals (that of the rest in bass and other: `hpss.REFINED`).
 LARGEST_SHARE = 0.25
 # Up to the first level the network counts as sure, from the second on as unsure.
 _SURE_DB, _UNSURE_DB = -6.0, -3.0
@@ -170,21 +169,6 @@ def refined(
     weights = shares[np.newaxis, :, np.newaxis]
     filtered[vocals] = band * (gains + weights * (1.0 - gains))
     return filtered
-
-
-def vocals_index(card: ModelCard) -> int:
-    """Return which of a model's stems are the vocals.
-
-    Raises
-    ------
-    InputError
-        None of them.
-    """
-    if "vocals" not in card.stems:
-        raise InputError(
-            "only vocals can be refined", where=card.name, expected="a stem named vocals", found=", ".join(card.stems)
-        )
-    return card.stems.index("vocals")
 
 
 def separate_refined(

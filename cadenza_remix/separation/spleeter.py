@@ -15,7 +15,7 @@ from cadenza_remix.audio.blocks import BlockSource, StemBlock
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.separation.checkpoint import checkpoint_fingerprint, load_weights
 from cadenza_remix.separation.frames import FrameReader, stitched
-from cadenza_remix.separation.masking import MaskEngine, tell_progress
+from cadenza_remix.separation.masking import MaskEngine, rest_stem_index, tell_progress, vocals_index
 from cadenza_remix.separation.options import SeparationOptions
 from cadenza_remix.separation.registry import ModelCard
 from cadenza_remix.separation.separator import Progress, check_source_rate, separate_whole
@@ -40,7 +40,7 @@ class SpleeterSeparator:
         Holds its checkpoint.
     options : SeparationOptions, optional
 
-    The network is built when the first song comes: until then neither Keras nor TensorFlow is loaded. It is kept, so
+    Both are kept as attributes ``folder`` and ``options``. The network is built when the first song comes: until then neither Keras nor TensorFlow is loaded. It is kept, so
     that many songs cost one start.
 
     Raises
@@ -57,6 +57,10 @@ class SpleeterSeparator:
         self.stems = card.stems
         self.sample_rate = card.sample_rate
         self.options = options or SeparationOptions()
+        if self.options.high_band == "residual":
+            rest_stem_index(card)
+        if self.options.refine is not None:
+            vocals_index(card)
         self.fingerprint = _fingerprint(checkpoint_fingerprint(card, folder), card, self.options)
         self._card = card
         self.folder = folder

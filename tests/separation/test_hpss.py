@@ -142,3 +142,13 @@ def test_a_separator_without_vocals_is_refused():
 
     with pytest.raises(InputError, match="half: separator gives no vocals"):
         HpssSeparator(NoVocals())
+
+
+def test_a_share_of_the_whole_goes_back_into_bass_and_other():
+    mixture = stereo(tone(55.0), tone(1000.0), clicks())
+    plain = split_accompaniment(mixture)
+    refined = split_accompaniment(mixture, HpssSettings(share_of_whole=0.25))
+    np.testing.assert_array_equal(refined["drums"].samples, plain["drums"].samples)
+    for stem in ("bass", "other"):
+        expected = 0.25 * mixture.samples + 0.75 * plain[stem].samples
+        np.testing.assert_allclose(refined[stem].samples, expected, rtol=0, atol=ROUNDING)

@@ -161,7 +161,9 @@ def test_only_the_networks_arithmetic_is_shortened():
 
 def test_overflow_of_half_precision_is_an_error():
     loud = noise() * np.float32(1e5)
-    with pytest.raises(ModelError, match=r"in float16 on .* expected finite samples, found NaN or infinity"):
+    with pytest.raises(
+        ModelError, match=r"in float16 on .*: overflow: expected finite samples, .*; float32 and bfloat16 reach"
+    ):
         engine(precision="float16").process(loud)
     assert np.isfinite(engine().process(loud)).all()
 
