@@ -40,8 +40,8 @@ class SpleeterSeparator:
         Holds its checkpoint.
     options : SeparationOptions, optional
 
-    Both are kept as attributes ``folder`` and ``options``. The network is built when the first song comes: until then neither Keras nor TensorFlow is loaded. It is kept, so
-    that many songs cost one start.
+    Folder and options are kept as attributes. The network is built when the first song comes: until then neither Keras
+    nor TensorFlow is loaded. It is kept, so that many songs cost one start.
 
     Raises
     ------
