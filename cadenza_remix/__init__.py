@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cadenza_remix.audio.io import load_audio as load_audio
+    from cadenza_remix.audio.reading import FileBlocks as FileBlocks
     from cadenza_remix.audio.signal import Audio as Audio
     from cadenza_remix.errors import CadenzaError as CadenzaError
     from cadenza_remix.hearing.audiogram import Audiogram as Audiogram
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cadenza_remix.remix import enhance as enhance
     from cadenza_remix.remix import load_chain as load_chain
     from cadenza_remix.separation.loading import load_separator as load_separator
+    from cadenza_remix.separation.options import SeparationOptions as SeparationOptions
 
 _HOMES = {
     "Audio": "cadenza_remix.audio.signal",
@@ -31,6 +33,8 @@ _HOMES = {
     "load_chain": "cadenza_remix.remix",
     "load_listeners": "cadenza_remix.hearing.audiogram",
     "load_separator": "cadenza_remix.separation.loading",
+    "FileBlocks": "cadenza_remix.audio.reading",
+    "SeparationOptions": "cadenza_remix.separation.options",
 }
 __all__ = sorted(_HOMES)
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cadenza_remix.separation.checkpoint import fill_network, weight_table
-from cadenza_remix.separation.registry import ModelCard
+from cadenza_remix.separation.models.checkpoint import fill_network, weight_table
+from cadenza_remix.separation.models.registry import ModelCard
 
 
 def fill_randomly(network: Any, card: ModelCard, *, seed: int = 0) -> None:

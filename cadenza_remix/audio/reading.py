@@ -347,7 +347,10 @@ def _as_float(frame: Any, n_channels: int) -> NDArray[np.float32]:
 
 
 def _unreadable(path: Path, error: BaseException) -> InputError:
-    return InputError("cannot be read as audio", where=path, expected=READABLE, found=reason(error))
+    found = reason(error)
+    if "does not exist" in found:  # what libsndfile says of an MP3 without a frame; `check_file` has seen the file
+        found = "nothing that can be decoded"
+    return InputError("cannot be read as audio", where=path, expected=READABLE, found=found)
 
 
 def reason(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from cadenza_remix.cli import engines  # noqa: F401  (adds its command to those of models)
 from cadenza_remix.cli.jobs import demo, enhance
 from cadenza_remix.cli.models import models
 from cadenza_remix.cli.scoring import score

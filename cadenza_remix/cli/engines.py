@@ -24,9 +24,9 @@ def models_engine(
     """Make an environment for a package that cannot share ours (2.4 GB, some minutes, needs a package index)."""
     if name not in ENGINES:
         raise unknown_name("engine", name, ENGINES)
-    from cadenza_remix.separation.deezer import deezer_names
-    from cadenza_remix.separation.deezer_engine import make_engine
-    from cadenza_remix.separation.store import default_home
+    from cadenza_remix.separation.borrowed.deezer import deezer_names
+    from cadenza_remix.separation.borrowed.deezer_engine import make_engine
+    from cadenza_remix.separation.models.store import default_home
 
     engine = make_engine(default_home(), python=python, notify=tell)
     tell(f"{name} is installed: {engine.python.parents[1]}")

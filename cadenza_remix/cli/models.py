@@ -10,8 +10,8 @@ import typer
 from cadenza_remix.console import out, tell
 
 if TYPE_CHECKING:
-    from cadenza_remix.separation.registry import ModelCard, SeparatorCard
-    from cadenza_remix.separation.store import ModelStatus, ModelStore, Way
+    from cadenza_remix.separation.models.registry import ModelCard, SeparatorCard
+    from cadenza_remix.separation.models.store import ModelStatus, ModelStore, Way
 
 models = typer.Typer(help="Pretrained separation models: which there are, and getting them.", no_args_is_help=True)
 
@@ -35,8 +35,9 @@ def models_list(
     """Show the known models: which are installed, whether they are whole, and which challenges allow them."""
     from rich.table import Table
 
-    from cadenza_remix.separation.registry import model_card, separator_card, separator_card_names
-    from cadenza_remix.separation.store import ModelStore
+    from cadenza_remix.separation.models.registry import model_card, separator_card, separator_card_names
+    from cadenza_remix.separation.models.store import ModelStore
+    from cadenza_remix.separation.plugins import plugin_names
 
     store = ModelStore()
     statuses = store.status(verify=verify)
@@ -52,6 +53,8 @@ def models_list(
         other = separator_card(name)
         table.add_row(*_row(other, "", _package_state(other, store, installed)))
     out.print(table)
+    if plugged_in := plugin_names():
+        tell(f"of other packages: {', '.join(plugged_in)}")
     for problem in dict.fromkeys(status.problem for status in statuses if status.problem):
         tell(f"damaged: {problem}")
     for line in _LEGEND:
@@ -59,7 +62,7 @@ def models_list(
 
 
 def _row(card: ModelCard | SeparatorCard, size: str, state: str) -> tuple[str, ...]:
-    from cadenza_remix.separation.registry import rules_allowing, rules_names
+    from cadenza_remix.separation.models.registry import rules_allowing, rules_names
 
     rules = rules_allowing(card)
     allowed = "all" if rules == rules_names() else " ".join(rules) or "none"
@@ -83,7 +86,7 @@ def _package_state(card: SeparatorCard, store: ModelStore, installed: dict[str, 
 
     if card.module is not None:
         return "package there" if find_spec(card.module) is not None else "no package"
-    from cadenza_remix.separation.deezer_engine import find_engine
+    from cadenza_remix.separation.borrowed.deezer_engine import find_engine
 
     try:
         find_engine(store.home)
@@ -105,10 +108,27 @@ def models_show(name: Name) -> None:
     out.print(table, markup=False)
 
 
-def _facts(name: str) -> list[tuple[str, str]]:
-    from cadenza_remix.separation.registry import ModelCard, rules_allowing, rules_names, training_facts
-    from cadenza_remix.separation.store import ModelStore
+def _plugin_facts(name: str) -> list[tuple[str, str]]:
+    from cadenza_remix.separation.options import SeparationOptions
+    from cadenza_remix.separation.plugins import declared_training, load_plugin
 
+    separator = load_plugin(name, options=SeparationOptions())
+    return [
+        ("name", name),
+        ("stems", ", ".join(separator.stems)),
+        ("sample rate", f"{separator.sample_rate} Hz"),
+        ("trained on", declared_training(separator).training_data or "not declared"),
+        ("from", "a package of its own (entry point)"),
+    ]
+
+
+def _facts(name: str) -> list[tuple[str, str]]:
+    from cadenza_remix.separation.models.registry import ModelCard, rules_allowing, rules_names, training_facts
+    from cadenza_remix.separation.models.store import ModelStore
+    from cadenza_remix.separation.plugins import plugin_names
+
+    if name in plugin_names():
+        return _plugin_facts(name)
     card = training_facts(name)
     allowing = rules_allowing(card)
     rules = ", ".join(f"{rules} {'allows' if rules in allowing else 'BARS'} it" for rules in rules_names())
@@ -143,8 +163,8 @@ def models_fetch(
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
 ) -> None:
     """Download a model into the cache and verify it; a download that broke off goes on where it stopped."""
-    from cadenza_remix.separation.registry import model_card
-    from cadenza_remix.separation.store import ModelStore
+    from cadenza_remix.separation.models.registry import model_card
+    from cadenza_remix.separation.models.store import ModelStore
 
     card, store = model_card(name), ModelStore()
     _fetch(store, card, via, offline=offline)
@@ -176,8 +196,8 @@ def models_import(
     ],
 ) -> None:
     """Install a model from a file: for machines without a network, such as compute nodes."""
-    from cadenza_remix.separation.registry import model_card
-    from cadenza_remix.separation.store import ModelStore
+    from cadenza_remix.separation.models.registry import model_card
+    from cadenza_remix.separation.models.store import ModelStore
 
     card, store = model_card(name), ModelStore()
     store.import_from(card, source)
@@ -192,8 +212,8 @@ def models_convert(
     ] = None,
 ) -> None:
     """Write a model's weights as safetensors and JSON, which load faster and need no TensorFlow."""
-    from cadenza_remix.separation.registry import model_card
-    from cadenza_remix.separation.store import ModelStore
+    from cadenza_remix.separation.models.registry import model_card
+    from cadenza_remix.separation.models.store import ModelStore
 
     written = ModelStore().convert(model_card(name), folder)
     tell(f"{name} is converted: {written}")
@@ -204,7 +224,7 @@ def models_convert(
 @models.command("path")
 def models_path(name: Annotated[str, typer.Argument(help="Such as spleeter:2stems.")]) -> None:
     """Print the folder of an installed model."""
-    from cadenza_remix.separation.registry import model_card
-    from cadenza_remix.separation.store import ModelStore
+    from cadenza_remix.separation.models.registry import model_card
+    from cadenza_remix.separation.models.store import ModelStore
 
     typer.echo(ModelStore().path(model_card(name)))

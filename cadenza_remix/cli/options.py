@@ -38,12 +38,13 @@ RefineOption = Annotated[
 HighBandOption = Annotated[
     str | None,
     typer.Option(
-        "--high-band", help="Above the network's band: zeros, average, or residual (the stems then sum to the song)."
+        "--high-band",
+        help="Above the network's band: zeros, average, or residual (the stems then sum to the song, if not refined).",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or gpu.")]
 PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="float32; bfloat16 and float16 are faster on some devices, and less exact.")
+    str, typer.Option("--precision", help="float32, or bfloat16 or float16: faster on some devices, and less exact.")
 ]
 RulesOption = Annotated[
     str | None, typer.Option("--rules", help="Refuse what a challenge bars: cad1, icassp2024 or cad2.")
@@ -66,13 +67,13 @@ AllFaultsOption = Annotated[bool, typer.Option("--all", help="List every fault, 
 def open_separator(name: str, *, options: SeparationOptions | None = None, rules: str | None = None) -> Separator:
     """Load a separator by its name; say which one is taken where the name leaves that open, and why."""
     from cadenza_remix.separation.loading import AUTO, choose_separator, load_separator
-    from cadenza_remix.separation.store import ModelStore
+    from cadenza_remix.separation.models.store import ModelStore
 
     store = ModelStore()
     if name == AUTO:
         choice = choose_separator(store)
         tell(f"Separator: {choice.name} ({choice.reason})")
-        if choice.advice:
+        if choice.advice and rules is None:  # which may bar what it advises
             tell(f"  {choice.advice}")
         name = choice.name
     return load_separator(name, store=store, options=options, rules=rules)

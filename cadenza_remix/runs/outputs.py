@@ -78,7 +78,7 @@ class OutputSettings:
             raise unknown_name("way with clipping", self.on_clip, ON_CLIP)
         elif self.on_clip == "float" and not self.format.keeps_overs:
             found = " ".join([self.format.name, self.format.bits or ""]).strip()
-            raise InputError("samples beyond full scale cannot be kept", expected="wav 32f", found=found)
+            raise InputError("samples beyond full scale cannot be kept", expected="--bits 32f (WAV)", found=found)
 
     @property
     def format(self) -> OutputFormat:

@@ -51,7 +51,7 @@ class HpssSettings:
         Where the harmonic part is parted into bass and other, and the order of the Butterworth response that does it.
     share_of_whole : float
         How much of what was split is mixed back into bass and other, which then sum to more than it: HAAQI rates holes
-        as low as leaks (`cadenza_remix.separation.refine`).
+        as low as leaks (`cadenza_remix.separation.networks.refine`).
     """
 
     frame_length: int = 4096
@@ -104,6 +104,9 @@ class HpssSeparator:
         settings_text = repr(sorted(asdict(self._settings).items()))
         whole = f"{_REVISION} {vocals_separator.fingerprint} {settings_text}"
         self.fingerprint = hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        return f"HpssSeparator({self._vocals_separator!r})"
 
     @property
     def device(self) -> str:

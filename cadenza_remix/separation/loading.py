@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cadenza_remix.errors import ModelError, unknown_name
-from cadenza_remix.separation.options import SeparationOptions
-from cadenza_remix.separation.plugins import declared_training, load_plugin, plugin_names
-from cadenza_remix.separation.registry import (
+from cadenza_remix.separation.models.registry import (
     ModelCard,
     check_rules,
     model_card,
@@ -18,6 +16,8 @@ from cadenza_remix.separation.registry import (
     separator_card_names,
     training_facts,
 )
+from cadenza_remix.separation.options import SeparationOptions
+from cadenza_remix.separation.plugins import declared_training, load_plugin, plugin_names
 from cadenza_remix.separation.separator import Separator
 
 AUTO = "auto"
@@ -28,7 +28,7 @@ FETCH_COMMAND = "cadenza-remix models fetch {name}"
 
 
 class Store(Protocol):
-    """Where the models lie; `cadenza_remix.separation.store.ModelStore` is one."""
+    """Where the models lie; `cadenza_remix.separation.models.store.ModelStore` is one."""
 
     @property
     def home(self) -> Path: ...
@@ -73,7 +73,7 @@ def load_separator(
     options : SeparationOptions, optional
         How it shall work. A separator refuses every option that it does not know.
     rules : str, optional
-        A challenge (`cadenza_remix.separation.registry.rules_names`): separators that it bars are refused. One of a
+        A challenge (`separation.models.registry.rules_names`): separators that it bars are refused. One of a
         plug-in says what it was trained on, or counts as unknown (see `cadenza_remix.separation.plugins`).
 
     Raises
@@ -169,7 +169,7 @@ def _load_openunmix(name: str, store: Store | None, options: SeparationOptions) 
 
 
 def _load_deezer(name: str, store: Store | None, options: SeparationOptions) -> Separator:
-    from cadenza_remix.separation.deezer import load_deezer
+    from cadenza_remix.separation.borrowed.deezer import load_deezer
 
     return load_deezer(name, store=store or _default_store(), options=options)
 
@@ -185,6 +185,6 @@ _FAMILIES: dict[str, Callable[[str, Store | None, SeparationOptions], Separator]
 
 
 def _default_store() -> Store:
-    from cadenza_remix.separation.store import ModelStore
+    from cadenza_remix.separation.models.store import ModelStore
 
     return ModelStore()

@@ -36,7 +36,7 @@ class SeparationOptions:
         ``haaqi``: Wiener filter, and the song mixed back into the vocals as far as the network is unsure of them.
     high_band : str, optional
         Above the network's band: ``zeros`` in every stem, ``average`` (each stem's mean share), ``residual`` (all of it
-        goes to the stem of the rest, so that the stems sum to the song). The model's own way by default.
+        goes to the stem of the rest, so that the stems sum to the song, unless refined). The model's own way by default.
     """
 
     device: Device = "auto"
@@ -56,7 +56,7 @@ class SeparationOptions:
         return tuple(field.name for field in fields(self) if getattr(self, field.name) != field.default)
 
     def refuse_all_but(self, known: tuple[str, ...], *, separator: str) -> None:
-        """Refuse options that a separator does not know.
+        """Refuse options that a separator does not know; all know the device ``cpu``.
 
         Raises
         ------
@@ -64,7 +64,7 @@ class SeparationOptions:
             One of the others was asked for.
         """
         for name in self.changed():
-            if name not in known:
+            if name not in known and (name, getattr(self, name)) != ("device", "cpu"):
                 flag = "--" + name.replace("_", "-")
                 expected = ", ".join("--" + option.replace("_", "-") for option in known) or "no options"
                 raise InputError(

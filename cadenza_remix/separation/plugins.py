@@ -33,7 +33,7 @@ GROUP = "cadenza_remix.separators"
 
 @dataclass(frozen=True)
 class DeclaredTraining:
-    """What a plug-in's separator says of its training, for `cadenza_remix.separation.registry.check_rules`."""
+    """What a plug-in's separator says of its training, for `cadenza_remix.separation.models.registry.check_rules`."""
 
     name: str
     training_data: str

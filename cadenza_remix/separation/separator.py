@@ -106,7 +106,10 @@ def separate_whole(separator: Separator, audio: Audio, *, progress: Progress | N
 
 
 def check_source_rate(source: BlockSource, sample_rate: int) -> None:
-    """Refuse a source at another rate than the separator's; the same error for all separators."""
+    """Refuse a source at another rate than the separator's, and what is no source; the same errors for all."""
+    if not hasattr(source, "blocks"):
+        expected = "a BlockSource: AudioBlocks(audio) or FileBlocks.of(path)"
+        raise InputError("no source of blocks", expected=expected, found=type(source).__name__)
     if source.sample_rate != sample_rate:
         raise InputError(
             "wrong sample rate for this separator (resample first)",

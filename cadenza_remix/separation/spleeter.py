@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from cadenza_remix.audio.blocks import BlockSource, StemBlock
 from cadenza_remix.audio.signal import Audio
-from cadenza_remix.separation.checkpoint import checkpoint_fingerprint, load_weights
 from cadenza_remix.separation.frames import FrameReader, stitched
-from cadenza_remix.separation.masking import MaskEngine, rest_stem_index, tell_progress, vocals_index
+from cadenza_remix.separation.models.checkpoint import checkpoint_fingerprint, load_weights
+from cadenza_remix.separation.models.registry import ModelCard
+from cadenza_remix.separation.networks.masking import MaskEngine, rest_stem_index, tell_progress, vocals_index
 from cadenza_remix.separation.options import SeparationOptions
-from cadenza_remix.separation.registry import ModelCard
 from cadenza_remix.separation.separator import Progress, check_source_rate, separate_whole
 from cadenza_remix.separation.stems import Stems
 from cadenza_remix.separation.stft import Stft
 
 if TYPE_CHECKING:
-    from cadenza_remix.separation.on_device import DeviceEngine
+    from cadenza_remix.separation.networks.on_device import DeviceEngine
 
 
 class SpleeterSeparator:
@@ -65,18 +65,22 @@ class SpleeterSeparator:
         self._card = card
         self.folder = folder
 
+    def __repr__(self) -> str:
+        asked = "".join(f", {name}={getattr(self.options, name)!r}" for name in self.options.changed())
+        return f"SpleeterSeparator({self.name!r}{asked})"
+
     @property
     def device(self) -> str:
         """What it runs on, ``tensorflow on CPU``."""
-        from cadenza_remix.separation.backend import find_device
+        from cadenza_remix.separation.networks.backend import find_device
 
         return str(find_device(self.options.device))
 
     @cached_property
     def _separated(self) -> Callable[..., Iterator[NDArray[np.float32]]]:
         """From a source and a progress to the stems piece by piece, with the network built and its weights loaded."""
-        from cadenza_remix.separation.backend import choose_device
-        from cadenza_remix.separation.unet import build_mask_network
+        from cadenza_remix.separation.networks.backend import choose_device
+        from cadenza_remix.separation.networks.unet import build_mask_network
 
         options = self.options
         device = choose_device(options.device)
@@ -85,14 +89,14 @@ class SpleeterSeparator:
             load_weights(network, self._card, self.folder)
         in_two_passes = options.wiener or options.refine is not None
         if not in_two_passes and (device.kind == "gpu" or options.precision != "float32"):
-            from cadenza_remix.separation.on_device import DeviceEngine
+            from cadenza_remix.separation.networks.on_device import DeviceEngine
 
             on_device = DeviceEngine(
                 self._card, network, device=device, precision=options.precision, high_band=options.high_band
             )
             return partial(separate_on_device, engine=on_device)
         if options.precision != "float32":
-            from cadenza_remix.separation.on_device import in_precision
+            from cadenza_remix.separation.networks.on_device import in_precision
 
             with device.scope():
                 network = in_precision(network, options.precision)
@@ -103,11 +107,11 @@ class SpleeterSeparator:
 
     def _method(self) -> Callable[..., Iterator[NDArray[np.float32]]]:
         if self.options.refine is not None:
-            from cadenza_remix.separation.refine import separate_refined
+            from cadenza_remix.separation.networks.refine import separate_refined
 
             return separate_refined
         if self.options.wiener:
-            from cadenza_remix.separation.wiener_pass import separate_by_wiener
+            from cadenza_remix.separation.networks.wiener_pass import separate_by_wiener
 
             return separate_by_wiener
         return separate_by_masks

@@ -21,8 +21,8 @@ import numpy as np
 import soundfile
 from bench_report import Report
 
-from cadenza_remix.separation.registry import model_card
-from cadenza_remix.separation.store import ModelStore
+from cadenza_remix.separation.models.registry import model_card
+from cadenza_remix.separation.models.store import ModelStore
 
 RATE = 44_100
 HERE = Path(__file__).resolve().parent
@@ -146,8 +146,8 @@ def long_song(report: Report, options: argparse.Namespace) -> None:
 
 def network_share(report: Report, weights: Path) -> None:
     """Print how much of what this machine can compute the network uses."""
-    from cadenza_remix.separation.checkpoint import load_weights
-    from cadenza_remix.separation.unet import build_mask_network
+    from cadenza_remix.separation.models.checkpoint import load_weights
+    from cadenza_remix.separation.networks.unet import build_mask_network
 
     card = model_card("spleeter:2stems")
     network = build_mask_network(card)

@@ -26,11 +26,11 @@ import numpy as np
 from bench_report import Report
 from numpy.typing import NDArray
 
-from cadenza_remix.separation.backend import ComputeDevice, choose_device
-from cadenza_remix.separation.on_device import DeviceEngine, segment_length
-from cadenza_remix.separation.registry import ModelCard, model_card
+from cadenza_remix.separation.models.registry import ModelCard, model_card
+from cadenza_remix.separation.networks.backend import ComputeDevice, choose_device
+from cadenza_remix.separation.networks.on_device import DeviceEngine, segment_length
+from cadenza_remix.separation.networks.unet import build_mask_network
 from cadenza_remix.separation.stft import Stft
-from cadenza_remix.separation.unet import build_mask_network
 from evaluation.random_network import fill_randomly
 
 MODEL = "spleeter:4stems"

@@ -34,8 +34,8 @@ def deezer(job: dict[str, Any]) -> Callable[[np.ndarray], dict[str, np.ndarray]]
 def ours(job: dict[str, Any]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """Return this package's separation."""
     from cadenza_remix.audio.signal import Audio
+    from cadenza_remix.separation.models.registry import model_card
     from cadenza_remix.separation.options import SeparationOptions
-    from cadenza_remix.separation.registry import model_card
     from cadenza_remix.separation.spleeter import SpleeterSeparator
 
     options = SeparationOptions(wiener=job["wiener"])

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 
 from cadenza_remix.audio.blocks import AudioBlocks
 from cadenza_remix.audio.signal import Audio
-from cadenza_remix.separation.backend import choose_device
-from cadenza_remix.separation.checkpoint import convert_weights, load_weights, weight_table
-from cadenza_remix.separation.masking import MaskEngine
-from cadenza_remix.separation.neutral import write_neutral
-from cadenza_remix.separation.registry import model_card
+from cadenza_remix.separation.models.checkpoint import convert_weights, load_weights, weight_table
+from cadenza_remix.separation.models.neutral import write_neutral
+from cadenza_remix.separation.models.registry import model_card
+from cadenza_remix.separation.networks.backend import choose_device
+from cadenza_remix.separation.networks.masking import MaskEngine
 from cadenza_remix.separation.spleeter import separate_by_masks, separate_on_device
 from evaluation.random_network import random_weights
 
@@ -62,8 +62,8 @@ def write_weights(work: Path, checkpoint: Path) -> None:
 
 def separate(work: Path, music: Path, out: Path) -> None:
     """Separate by every way and precision with the back end of this process, and write the stems."""
-    from cadenza_remix.separation.on_device import DeviceEngine
-    from cadenza_remix.separation.unet import build_mask_network
+    from cadenza_remix.separation.networks.on_device import DeviceEngine
+    from cadenza_remix.separation.networks.unet import build_mask_network
 
     with np.load(music) as archive:
         mixture = np.resize(archive["mixture"], (SECONDS * RATE, 2))
@@ -146,7 +146,7 @@ def main() -> int:
         return 0
     if options.python is None:
         parser.error("--python is needed")
-    from cadenza_remix.separation.store import ModelStore
+    from cadenza_remix.separation.models.store import ModelStore
 
     work.mkdir(parents=True, exist_ok=True)
     write_weights(work, options.weights or ModelStore().path(model_card(TRAINED)))

@@ -23,12 +23,12 @@ from spleeter import LIMIT, MEDIUM_S, RATE, music, run_oracle
 from cadenza_remix.audio.blocks import AudioBlocks
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.errors import ModelError
-from cadenza_remix.separation.deezer import DeezerSeparator
-from cadenza_remix.separation.deezer_engine import DeezerEngine
-from cadenza_remix.separation.deezer_process import run_check
-from cadenza_remix.separation.registry import model_card
+from cadenza_remix.separation.borrowed.deezer import DeezerSeparator
+from cadenza_remix.separation.borrowed.deezer_engine import DeezerEngine
+from cadenza_remix.separation.borrowed.deezer_process import run_check
+from cadenza_remix.separation.models.registry import model_card
+from cadenza_remix.separation.models.store import ModelStore
 from cadenza_remix.separation.spleeter import SpleeterSeparator
-from cadenza_remix.separation.store import ModelStore
 
 SAME = 1e-6  # of full scale: the same package computes the same frames, perhaps in another order
 SEGMENT = 512 * 1024

@@ -25,10 +25,10 @@ from checks import Check, report
 from cadenza_remix.audio.io import load_audio, load_stems
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.demo import demo_song
+from cadenza_remix.separation.models.registry import ModelCard, model_card
+from cadenza_remix.separation.models.store import ModelStore
 from cadenza_remix.separation.options import SeparationOptions
-from cadenza_remix.separation.registry import ModelCard, model_card
 from cadenza_remix.separation.spleeter import SpleeterSeparator
-from cadenza_remix.separation.store import ModelStore
 
 LIMIT = 5e-5  # of full scale
 # The package computes its Wiener filter in 32 bits and loses digits where the song is nearly mono, as in the bass. The

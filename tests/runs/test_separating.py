@@ -322,7 +322,9 @@ def test_a_full_disk_stops_everything_and_leaves_what_was_done(tmp_path, setting
         "separate_songs(songs, QuarterSeparator(), out=Path(sys.argv[1]), settings=OutputSettings(**given))\n"
     )
     command = [sys.executable, "-c", code, out, short.path, long.path, *settings]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1] / "helpers"
+    )
     last = result.stderr.splitlines()[-1]
     assert last.startswith("cadenza_remix.errors.OutputError")
     assert "out/b/" in last

@@ -10,9 +10,9 @@ from random_weights import random_variables, write_checkpoint
 
 from cadenza_remix.errors import InputError, MissingDependencyError, ModelError
 from cadenza_remix.separation.loading import choose_separator, load_separator, separator_names
+from cadenza_remix.separation.models.registry import model_card, model_names, separator_card_names
+from cadenza_remix.separation.models.store import ModelStore
 from cadenza_remix.separation.options import SeparationOptions
-from cadenza_remix.separation.registry import model_card, model_names, separator_card_names
-from cadenza_remix.separation.store import ModelStore
 
 OWN_NAMES = (*model_names(), "spleeter:2stems+hpss", *separator_card_names())
 SAFE = "torchaudio:hdemucs_high or openunmix:umxhq"
@@ -166,7 +166,8 @@ def test_unknown_rules_are_refused(shelf):
 
 def test_looking_around_loads_no_network_library():
     code = (
-        "import sys; from cadenza_remix.separation import loading, stems, hpss, spleeter, registry, checkpoint;"
+        "import sys; from cadenza_remix.separation import loading, stems, hpss, spleeter;"
+        "from cadenza_remix.separation.models import registry, checkpoint;"
         "loading.separator_names(); registry.model_card('spleeter:4stems');"
         "print([name for name in ('tensorflow', 'keras', 'torch', 'jax') if name in sys.modules])"
     )
@@ -178,7 +179,7 @@ def test_building_a_network_says_nothing(shelf):
     # Also in a process of its own, where TensorFlow starts and would log.
     code = (
         "import sys, dataclasses; from pathlib import Path; import numpy as np;"
-        "from cadenza_remix.audio.signal import Audio; from cadenza_remix.separation.registry import model_card;"
+        "from cadenza_remix.audio.signal import Audio; from cadenza_remix.separation.models.registry import model_card;"
         "from cadenza_remix.separation.spleeter import SpleeterSeparator;"
         "card = dataclasses.replace(model_card('spleeter:2stems'), n_frames=64, n_bins=128);"
         "SpleeterSeparator(card, Path(sys.argv[1])).separate(Audio(np.zeros(5000), 44100))"

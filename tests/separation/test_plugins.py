@@ -193,7 +193,7 @@ def test_a_name_that_two_packages_offer_is_refused(site):
 
 
 def test_our_own_names_are_never_taken(site, tmp_path):
-    from cadenza_remix.separation.store import ModelStore
+    from cadenza_remix.separation.models.store import ModelStore
 
     before = separator_names()
     install(site, "some-package", {"spleeter:5stems": "some_package:halves", "auto": "some_package:halves"}, "1 / 0")

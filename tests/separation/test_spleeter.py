@@ -10,13 +10,13 @@ from cadenza_remix.audio.blocks import AudioBlocks
 from cadenza_remix.audio.io import load_audio, load_stems
 from cadenza_remix.audio.signal import STEMS, Audio
 from cadenza_remix.errors import InputError
-from cadenza_remix.separation.backend import load_tensorflow
 from cadenza_remix.separation.hpss import HpssSeparator
-from cadenza_remix.separation.masking import MaskEngine
+from cadenza_remix.separation.models.registry import model_card
+from cadenza_remix.separation.models.store import ModelStore
+from cadenza_remix.separation.networks.backend import load_tensorflow
+from cadenza_remix.separation.networks.masking import MaskEngine
 from cadenza_remix.separation.options import SeparationOptions
-from cadenza_remix.separation.registry import model_card
 from cadenza_remix.separation.spleeter import SpleeterSeparator, separate_by_masks
-from cadenza_remix.separation.store import ModelStore
 from cadenza_remix.units import energy_ratio_db
 
 RATE = 44_100

@@ -20,8 +20,8 @@ from cadenza_remix.separation.borrowed.torch_window import (
     weights_fingerprint,
     window_function,
 )
+from cadenza_remix.separation.models.registry import separator_card
 from cadenza_remix.separation.options import SeparationOptions
-from cadenza_remix.separation.registry import separator_card
 from cadenza_remix.separation.windows import WindowedSeparator, Windows
 
 SERVER = "https://zenodo.org/records/3370489/files/"

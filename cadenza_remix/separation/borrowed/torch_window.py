@@ -15,8 +15,8 @@ import numpy as np
 
 from cadenza_remix.audio.blocks import Block
 from cadenza_remix.errors import CadenzaError, InputError, MissingDependencyError, ModelError
+from cadenza_remix.separation.models.registry import SeparatorCard
 from cadenza_remix.separation.options import Device, SeparationOptions
-from cadenza_remix.separation.registry import SeparatorCard
 from cadenza_remix.separation.windows import WindowFunction
 
 #: Seconds that a host may be silent while a package fetches its weights.

@@ -1,0 +1,1 @@
+"""The U-Nets and what goes on around them: devices, masks, Wiener filter, refinement."""
