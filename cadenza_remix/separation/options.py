@@ -36,7 +36,8 @@ class SeparationOptions:
         ``haaqi``: Wiener filter, and the song mixed back into the vocals as far as the network is unsure of them.
     high_band : str, optional
         Above the network's band: ``zeros`` in every stem, ``average`` (each stem's mean share), ``residual`` (all of it
-        goes to the stem of the rest, so that the stems sum to the song, unless refined). The model's own way by default.
+        goes to the stem of the rest, so that the stems sum to the song, unless
+        refined). The model's own way by default.
     """
 
     device: Device = "auto"

@@ -21,6 +21,8 @@ from cadenza_remix.runs.songs import SongFile
 RATE = 44100
 FLOATS = OutputSettings(bits="32f")
 
+HELPERS = Path(__file__).parents[1] / "helpers"
+
 
 def noise(n_samples=60_000, n_channels=2, seed=0, peak=0.5):
     return np.random.default_rng(seed).uniform(-peak, peak, (n_samples, n_channels)).astype(np.float32)
@@ -322,9 +324,7 @@ def test_a_full_disk_stops_everything_and_leaves_what_was_done(tmp_path, setting
         "separate_songs(songs, QuarterSeparator(), out=Path(sys.argv[1]), settings=OutputSettings(**given))\n"
     )
     command = [sys.executable, "-c", code, out, short.path, long.path, *settings]
-    result = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1] / "helpers"
-    )
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HELPERS)
     last = result.stderr.splitlines()[-1]
     assert last.startswith("cadenza_remix.errors.OutputError")
     assert "out/b/" in last
@@ -336,7 +336,7 @@ def test_a_full_disk_stops_everything_and_leaves_what_was_done(tmp_path, setting
 def test_a_killed_run_leaves_no_half_file_and_goes_on(tmp_path):
     songs = [make_song(tmp_path, name, noise(seed=ord(name))) for name in "abc"]
     out = tmp_path / "out"
-    command = [sys.executable, str(Path(__file__).with_name("quarter_separator.py"))]
+    command = [sys.executable, str(HELPERS / "quarter_separator.py")]
     paths = [str(song.path) for song in songs]
     process = subprocess.Popen([*command, str(out), "2", *paths], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "hanging\n"
@@ -356,7 +356,7 @@ def test_a_killed_run_leaves_no_half_file_and_goes_on(tmp_path):
 
 def test_an_interruption_ends_at_once_and_leaves_nothing_half(tmp_path):
     song, out = make_song(tmp_path), tmp_path / "out"
-    command = [sys.executable, str(Path(__file__).with_name("quarter_separator.py")), str(out), "1", str(song.path)]
+    command = [sys.executable, str(HELPERS / "quarter_separator.py"), str(out), "1", str(song.path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "hanging\n"
     process.send_signal(signal.SIGINT)
