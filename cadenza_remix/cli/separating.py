@@ -70,6 +70,7 @@ def separate(
     from cadenza_remix.runs.inputs import collect_songs
     from cadenza_remix.runs.outputs import OutputSettings
     from cadenza_remix.runs.separating import separate_songs
+    from cadenza_remix.separation.networks.backend import leave_conveniences_out
     from cadenza_remix.separation.options import SeparationOptions
 
     options = SeparationOptions(  # both check their values
@@ -90,6 +91,7 @@ def separate(
     )
     found = collect_songs(songs, out=out_folder)
     model = open_separator(separator, options=options, rules=rules)
+    leave_conveniences_out()
     began = time.monotonic()
     with shown_progress() as progress:
         report = separate_songs(found, model, out=out_folder, settings=settings, progress=progress)

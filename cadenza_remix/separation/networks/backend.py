@@ -30,6 +30,9 @@ MOST_THREADS = 32
 # 3 leaves out everything below fatal; what TensorFlow calls an error at start-up is mostly a GPU that is not there.
 QUIET_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 
+# What Keras shall not import; see `leave_conveniences_out`.
+_left_out_packages: tuple[str, ...] = ()
+
 _GPU_NEEDS = {
     "tensorflow": "pip install 'tensorflow[and-cuda]'",
     "jax": "pip install 'jax[cuda12]'",
@@ -137,6 +140,15 @@ def find_device(device: Literal["auto", "cpu", "gpu"] = "auto") -> ComputeDevice
     return ComputeDevice(backend, "cpu")
 
 
+def leave_conveniences_out() -> None:
+    """Let Keras do without what it imports to take tables and draw pictures, which is half a second.
+
+    For a program that separates and does nothing else with Keras; call it before Keras is loaded.
+    """
+    global _left_out_packages
+    _left_out_packages = ("pandas", "matplotlib")
+
+
 def load_keras() -> ModuleType:
     """Import Keras with the back end that ``KERAS_BACKEND`` names, TensorFlow if it names none.
 
@@ -157,9 +169,10 @@ def load_keras() -> ModuleType:
         others = [f"KERAS_BACKEND={name}" for name in BACKENDS if importlib.util.find_spec(name)]
         advice = f"; for what is installed here set {' or '.join(others)}" if others else ""
         raise MissingDependencyError(f"{purpose} needs a package that is not installed: {backend}{advice}")
-    if backend == "tensorflow":
-        load_tensorflow(purpose)  # first, since it is to be told of its threads before it starts any
-    return _checked(_load("keras", purpose))
+    with _left_out(_left_out_packages):
+        if backend == "tensorflow":
+            load_tensorflow(purpose)  # first, since it is to be told of its threads before it starts any
+        return _checked(_load("keras", purpose))
 
 
 def load_tensorflow(purpose: str = "reading TensorFlow checkpoints") -> ModuleType:
@@ -281,6 +294,19 @@ def _load(module: str, purpose: str) -> ModuleType:
     # It warns of every network after the fifth that its graph was built anew.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return loaded
+
+
+@contextmanager
+def _left_out(packages: tuple[str, ...]) -> Iterator[None]:
+    """Let imports of these packages fail, as far as they are not loaded yet: each importer then does without."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is how Python marks such a name
+    try:
+        yield
+    finally:
+        for name in hidden:
+            if sys.modules.get(name, ...) is None:
+                del sys.modules[name]
 
 
 @contextmanager

@@ -150,3 +150,13 @@ print(hashlib.sha256(np.ascontiguousarray(network.predict_on_batch(magnitudes)[0
 def test_the_number_of_threads_does_not_change_a_bit():
     one, three = (run(SEPARATE, TF_NUM_INTRAOP_THREADS=threads, KERAS_BACKEND="tensorflow") for threads in ("1", "3"))
     assert one == three
+
+
+def test_lean_keras_leaves_conveniences_out_and_to_others():
+    code = (
+        "import sys; from cadenza_remix.separation.networks.backend import leave_conveniences_out, load_keras;"
+        "leave_conveniences_out(); load_keras();"
+        "assert not {'pandas', 'matplotlib'} & set(sys.modules), 'loaded';"
+        "import pandas, matplotlib; assert pandas.DataFrame"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
