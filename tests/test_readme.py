@@ -33,7 +33,7 @@ def test_listener_and_chain_files_of_the_readme_are_read(tmp_path):
 def test_python_of_the_readme_runs(song, monkeypatch, tmp_path):
     from cadenza_remix.audio.io import load_audio, write_wav
 
-    code, _ = blocks("python")
+    code, _, _ = blocks("python")
     write_wav(tmp_path / "song.wav", load_audio(song.path).excerpt(1.0, 2.0))
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
@@ -44,13 +44,30 @@ def test_python_of_the_readme_runs(song, monkeypatch, tmp_path):
 
 
 def test_metrics_of_the_readme_run_on_arrays():
-    _, code = blocks("python")
+    _, code, _ = blocks("python")
     rng = np.random.RandomState(1)
     reference = rng.standard_normal(24000) * 0.05
     names: dict[str, object] = {"reference": reference, "processed": reference + 0.005 * rng.standard_normal(24000)}
     exec(compile(code, "README.md", "exec"), names)
     assert 0 < names["result"].score < 1
     assert len(names["scores"]) == 2
+
+
+def test_separation_of_the_readme_runs(song, monkeypatch, tmp_path):
+    from cadenza_remix.audio.io import load_audio, write_wav
+
+    _, _, code = blocks("python")
+    mixture = load_audio(song.path).excerpt(0.0, 2.0)
+    for name in ("song.wav", "long.wav"):
+        write_wav(tmp_path / name, mixture)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["stems"]["vocals"].n_samples == mixture.n_samples
+    # The last piece: the song is shorter than a segment.
+    np.testing.assert_array_equal(
+        names["block"]["vocals"], names["stems"]["vocals"].samples[-len(names["block"]["vocals"]) :]
+    )
 
 
 def test_commands_of_the_readme_exist():

@@ -9,7 +9,6 @@ are what killed installations have left, where an orphaned pip may even still be
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import secrets
 import shutil
@@ -26,6 +25,7 @@ from cadenza_remix.errors import InputError, ModelError, OutputError
 from cadenza_remix.separation.borrowed.deezer_process import run_check
 from cadenza_remix.separation.models.pip_process import file_sizes, run_pip
 from cadenza_remix.separation.models.staging import working_alone
+from cadenza_remix.separation.models.untrusted import count, plain_name, read_json, refusing, shown
 
 VERSION = "2.4.2"
 REQUIREMENT = f"spleeter=={VERSION}"
@@ -76,18 +76,25 @@ def find_engine(home: Path) -> DeezerEngine:
     """
     path = marker_path(home)
     try:
-        marker = json.loads(path.read_text(encoding="utf-8"))
-        versions = {str(name): str(version) for name, version in marker["versions"].items()}
-        if marker["format"] != _FORMAT or versions["spleeter"] != VERSION:
-            raise ValueError(f"expected format {_FORMAT} and spleeter {VERSION}")
-        engine = DeezerEngine(path.parent / marker["folder"] / "bin" / "python", versions, int(marker["size_bytes"]))
+        engine = _described(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(f"{path}: Deezer's package has no environment here: make it with `{COMMAND}`") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _broken(path, f"{type(error).__name__}: {error}") from error
+    except ModelError as error:
+        raise _broken(path, str(error).removeprefix(f"{path}: ")) from error
     if not engine.python.exists():
         raise _broken(path, f"{engine.python}: no such file")
     return engine
+
+
+def _described(path: Path) -> DeezerEngine:
+    """Return the environment that a marker describes."""
+    marker = read_json(path, "not a description of it")
+    with refusing(path, "not a description of it"):
+        versions = {shown(str(name)): shown(str(version)) for name, version in marker["versions"].items()}
+        if marker["format"] != _FORMAT or versions["spleeter"] != VERSION:
+            raise ValueError(f"expected format {_FORMAT} and spleeter {VERSION}")
+        folder = path.parent / plain_name(marker["folder"])
+        return DeezerEngine(folder / "bin" / "python", versions, count(marker["size_bytes"]))
 
 
 def _broken(where: Path, problem: str) -> ModelError:

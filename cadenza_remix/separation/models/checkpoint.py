@@ -29,6 +29,7 @@ from cadenza_remix.separation.models.manifest import read_manifest
 from cadenza_remix.separation.models.neutral import has_neutral, read_description, read_neutral, write_neutral
 from cadenza_remix.separation.models.registry import ModelCard, model_card, model_names
 from cadenza_remix.separation.models.tensor_bundle import TensorBundle
+from cadenza_remix.separation.models.untrusted import quoted, shown
 
 _N_CHANNELS = 2
 _NORM_WEIGHTS = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -255,12 +256,12 @@ def _misfit(table: tuple[Slot, ...], shapes: Mapping[str, tuple[int, ...]]) -> s
     known = {slot.variable for slot in table}
     for name in sorted(shapes):
         if name not in known and not _is_optimiser_state(name, known):
-            return f"unknown variable '{name}': expected none of this name, found shape {shapes[name]}"
+            return f"unknown variable {quoted(name)}: expected none of this name, found shape {shown(shapes[name])}"
     for slot in table:
         if slot.variable not in shapes:
             return f"missing variable '{slot.variable}': expected shape {slot.shape}, found none"
         if (found := shapes[slot.variable]) != slot.shape:
-            return f"misshapen variable '{slot.variable}': expected {slot.shape}, found {found}"
+            return f"misshapen variable '{slot.variable}': expected {slot.shape}, found {shown(found)}"
     return None
 
 

@@ -148,7 +148,7 @@ def _gather(job: _Job, notify: Notify, attempts: int, backoff_s: float) -> None:
             if restarted or not before:
                 raise ModelError(
                     f"{job.url}: wrong checksum of the {size} bytes received (a proxy or a login page may have "
-                    f"answered): expected sha256 {job.sha256}, found {found}"
+                    f"answered): expected sha256 {job.sha256[:12]}..., found {found[:12]}..."
                 )
             # What an earlier attempt left may have been the bad part: once more, from the beginning.
             restarted = True
@@ -306,7 +306,7 @@ def _resumable(job: _Job) -> tuple[int, str | None]:
         notes = json.loads(job.notes.read_text(encoding="utf-8"))
         if (notes["url"], notes["sha256"]) == (job.url, job.sha256):
             return _size(job.partial), notes["validator"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     return 0, None
 

@@ -22,6 +22,7 @@ from cadenza_remix.separation.models.manifest import (
 )
 from cadenza_remix.separation.models.neutral import WEIGHTS_NAME, has_neutral, read_description
 from cadenza_remix.separation.models.registry import ModelCard, model_card, model_names
+from cadenza_remix.separation.models.untrusted import shown
 
 
 def take_model(card: ModelCard, source: Path, into: Path) -> None:
@@ -50,7 +51,7 @@ def take_model(card: ModelCard, source: Path, into: Path) -> None:
             # A model folder copied from another machine: its manifest tells whether it came whole.
             manifest = read_manifest(chosen)
             if manifest.weights != card.weights:
-                raise ModelError(f"{chosen}: holds another model: expected {card.weights}, found {manifest.weights}")
+                raise ModelError(f"{chosen}: holds another model: expected {card.weights}, found {shown(manifest.weights)}")
             check_contents(chosen, manifest)
         for name in _files_of(chosen):
             _copy(chosen / name, make_folder(into) / name)

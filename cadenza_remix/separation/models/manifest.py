@@ -7,7 +7,6 @@ It is written after the files, so a folder without a readable manifest is no mod
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from cadenza_remix.atomic import write_json
 from cadenza_remix.errors import ModelError
 from cadenza_remix.separation.models.fetching import sha256_of
 from cadenza_remix.separation.models.neutral import NEUTRAL_FILES
+from cadenza_remix.separation.models.untrusted import count, quoted, read_json, refusing, sha256_digits
 
 MANIFEST_NAME = "manifest.json"
 #: The files that make a TensorFlow checkpoint; what else an archive holds (the training graph) is not needed.
@@ -26,6 +26,7 @@ CHECKPOINT_FILES = ("checkpoint", "model.index", "model.data-00000-of-00001")
 FORMS: Mapping[str, tuple[str, ...]] = {"checkpoint": CHECKPOINT_FILES, "neutral": NEUTRAL_FILES}
 MODEL_FILES = (*CHECKPOINT_FILES, *NEUTRAL_FILES)
 _FORMAT = 1
+_WHAT = "not a manifest of a model"
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,11 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        manifest = _manifest(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
+        value = read_json(path, _WHAT)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(f"{path}: no such file") from error
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not a manifest of a model: {type(error).__name__}: {error}") from error
+    with refusing(path, _WHAT):
+        manifest = _manifest(value)
     for record in manifest.files:
         try:
             size = (folder / record.name).stat().st_size
@@ -146,18 +145,22 @@ def _write(folder: Path, manifest: Manifest) -> None:
 
 def _manifest(value: dict[str, Any]) -> Manifest:
     if value["format"] != _FORMAT:
-        raise ValueError(f"format {value['format']!r}, expected {_FORMAT}")
-    files = tuple(FileRecord(str(entry["name"]), int(entry["size"]), str(entry["sha256"])) for entry in value["files"])
+        raise ValueError(f"format {quoted(value['format'])}, expected {_FORMAT}")
+    files = tuple(_described(entry) for entry in value["files"])
     names = {record.name for record in files}
     if not names <= set(MODEL_FILES) or not forms_among(names):
         expected = " or ".join(str(list(form)) for form in FORMS.values())
-        raise ValueError(f"files {[record.name for record in files]}, expected {expected}")
+        raise ValueError(f"files {quoted([record.name for record in files])}, expected {expected}")
     archive = value["archive_sha256"]
     return Manifest(
         weights=str(value["weights"]),
         source=str(value["source"]),
-        archive_sha256=None if archive is None else str(archive),
+        archive_sha256=None if archive is None else sha256_digits(archive),
         verified=value["verified"] is True,
         date=str(value["date"]),
         files=files,
     )
+
+
+def _described(entry: dict[str, Any]) -> FileRecord:
+    return FileRecord(str(entry["name"]), count(entry["size"]), sha256_digits(entry["sha256"]))

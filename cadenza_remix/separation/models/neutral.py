@@ -27,6 +27,16 @@ from cadenza_remix.atomic import atomic_path, write_json
 from cadenza_remix.errors import ModelError
 from cadenza_remix.separation.models.fetching import sha256_of
 from cadenza_remix.separation.models.registry import ModelCard, model_card, model_names
+from cadenza_remix.separation.models.untrusted import (
+    MAX_JSON_BYTES,
+    count,
+    plain_name,
+    quoted,
+    read_json,
+    refusing,
+    sha256_digits,
+    shown,
+)
 
 WEIGHTS_NAME = "weights.safetensors"
 DESCRIPTION_NAME = "weights.json"
@@ -39,8 +49,7 @@ _NETWORK_FIELDS = ("encoder_activation", "decoder_activation", "output")
 _MODEL_FIELDS = ("n_frames", "n_bins", "separation_exponent", "mask_extension")
 _DTYPE = np.dtype("<f4")
 _LENGTH_BYTES = 8
-#: A header of 5stems has 40 kB.
-_MAX_HEADER_BYTES = 16 * 1024**2
+_WHAT = "not a description of weights"
 
 Shape = tuple[int, ...]
 
@@ -135,25 +144,21 @@ def read_description(folder: Path, card: ModelCard) -> Description:
     """
     path = folder / DESCRIPTION_NAME
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path, _WHAT)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ModelError(f"{path}: not a description of weights: no JSON: {error}") from error
     if not isinstance(value, dict) or value.get("kind") != _KIND:
         found = value.get("kind") if isinstance(value, dict) else type(value).__name__
-        raise ModelError(f"{path}: not a description of weights: expected kind {_KIND!r}, found {found!r}")
+        raise ModelError(f"{path}: {_WHAT}: expected kind {_KIND!r}, found {quoted(found)}")
     if value.get("format") != _FORMAT:
-        raise ModelError(f"{path}: another format version: expected {_FORMAT}, found {value.get('format')!r}")
+        raise ModelError(f"{path}: another format version: expected {_FORMAT}, found {quoted(value.get('format'))}")
     if value.get("weights") != card.weights:
-        raise ModelError(f"{path}: of another model: expected {card.weights}, found {value.get('weights')}")
+        raise ModelError(f"{path}: of another model: expected {card.weights}, found {shown(value.get('weights'))}")
     for name, expected in _settings(card).items():
         if value.get(name) != expected:
-            raise ModelError(f"{path}: wrong settings: {name}: expected {expected}, found {value.get(name)}")
-    try:
+            raise ModelError(f"{path}: wrong settings: {name}: expected {expected}, found {shown(value.get(name))}")
+    with refusing(path, _WHAT):
         description = _description(value)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: not a description of weights: {type(error).__name__}: {error}") from error
     _check_checkpoint_beside(folder, description)
     return description
 
@@ -206,14 +211,14 @@ def _settings(card: ModelCard) -> dict[str, Any]:
 def _description(value: dict[str, Any]) -> Description:
     file = value["file"]
     if file["name"] != WEIGHTS_NAME:
-        raise ValueError(f"file {file['name']!r}, expected {WEIGHTS_NAME!r}")
-    sources = {str(name): str(sha256) for name, sha256 in value["sources"].items()}
-    if not sources or any(len(bytes.fromhex(sha256)) != 32 for sha256 in sources.values()):
-        raise ValueError("sources without their sha256")
+        raise ValueError(f"file {quoted(file['name'])}, expected {WEIGHTS_NAME!r}")
+    sources = {plain_name(name): sha256_digits(sha256) for name, sha256 in value["sources"].items()}
+    if not sources:
+        raise ValueError("no sources")
     if not next(iter(sources)).endswith(".index"):
         raise ValueError("sources that do not begin with the index")
-    shapes = {str(name): tuple(int(length) for length in entry["shape"]) for name, entry in value["tensors"].items()}
-    return Description(sources, str(file["sha256"]), int(file["size"]), shapes)
+    shapes = {str(name): tuple(count(length) for length in entry["shape"]) for name, entry in value["tensors"].items()}
+    return Description(sources, sha256_digits(file["sha256"]), count(file["size"]), shapes)
 
 
 def _check_checkpoint_beside(folder: Path, description: Description) -> None:
@@ -232,12 +237,12 @@ def _check_checkpoint_beside(folder: Path, description: Description) -> None:
 def _check_table(path: Path, found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> None:
     for name, shape in found.items():
         if name not in expected:
-            raise ModelError(f"{path}: unknown tensor '{name}': expected none of this name, found shape {shape}")
+            raise ModelError(f"{path}: unknown tensor {quoted(name)}: expected none of this name, found shape {shown(shape)}")
     for name, shape in expected.items():
         if name not in found:
             raise ModelError(f"{path}: missing tensor '{name}': expected shape {shape}, found none")
         if found[name] != shape:
-            raise ModelError(f"{path}: misshapen tensor '{name}': expected {shape}, found {found[name]}")
+            raise ModelError(f"{path}: misshapen tensor '{name}': expected {shape}, found {shown(found[name])}")
 
 
 def _content(path: Path, description: Description) -> bytes:
@@ -276,14 +281,12 @@ def _offsets(path: Path, content: bytes, shapes: Mapping[str, Shape]) -> dict[st
     """Return where in the file each tensor begins, after checking that the header says what it must."""
     n_header = int.from_bytes(content[:_LENGTH_BYTES], "little")
     begin = _LENGTH_BYTES + n_header
-    try:
-        if n_header > min(_MAX_HEADER_BYTES, len(content)):
+    with refusing(path, "not a safetensors file"):
+        if n_header > min(MAX_JSON_BYTES, len(content)):
             raise ValueError(f"a header of {n_header} bytes")
         entries = json.loads(content[_LENGTH_BYTES:begin])
         entries.pop("__metadata__", None)
         found = {name: (entry["dtype"], *entry["shape"], *entry["data_offsets"]) for name, entry in entries.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: not a safetensors file: {type(error).__name__}: {error}") from error
     offsets, offset = {}, 0
     for name in entries:
         if name in shapes:
@@ -291,7 +294,7 @@ def _offsets(path: Path, content: bytes, shapes: Mapping[str, Shape]) -> dict[st
             if found[name] != ("F32", *shapes[name], offset, end):
                 raise ModelError(
                     f"{path}: header and description differ: tensor '{name}': "
-                    f"expected F32 {shapes[name]} at {offset}, found {entries[name]}"
+                    f"expected F32 {shapes[name]} at {offset}, found {shown(entries[name], 120)}"
                 )
             offsets[name], offset = begin + offset, end
     if offsets.keys() != shapes.keys() or len(entries) != len(shapes) or begin + offset != len(content):

