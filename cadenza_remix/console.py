@@ -29,8 +29,9 @@ _STAGES_IN_SECONDS = {"separate"}
 _RATE_AFTER_S = 3.0
 _INTERRUPTED = 130
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Paths may hold what Rich would read as an emoji (":smile:").
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 
 class BarProgress:
@@ -130,8 +131,9 @@ def _rate(stage: str, done: float, seconds: float) -> str:
 
 
 def real_time(music_s: float, seconds: float) -> str:
-    """Say how many seconds of music are done in one second: ``14x real time``."""
-    return f"{music_s / max(seconds, 1e-3):.3g}x real time"
+    """Say how many seconds of music are done in one second, to two digits: ``14x real time``."""
+    speed = float(f"{music_s / max(seconds, 1e-3):.2g}")
+    return f"{speed:.10g}x real time"
 
 
 def duration(seconds: float) -> str:

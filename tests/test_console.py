@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from cadenza_remix.console import LineProgress, exit_status
+from cadenza_remix.console import LineProgress, exit_status, real_time, tell
 from cadenza_remix.errors import InputError
 
 
@@ -60,3 +60,19 @@ def test_progress_in_seconds_of_music_tells_the_speed(capsys, monkeypatch):
     assert first == "Separating (s of music): 0 of 240"
     assert middle == "Separating (s of music): 120 of 240, 12x real time, 10 s left"
     assert last == "Separating (s of music): 240 of 240, 24x real time"
+
+
+def test_names_stay_as_they_are(capsys):
+    def job():
+        raise InputError("broken", where=":smile:.wav")
+
+    exit_status(job)
+    tell(":smile:/[red]x")
+    told = capsys.readouterr()
+    assert ":smile:.wav: broken" in told.err
+    assert told.out == ":smile:/[red]x\n"
+
+
+@pytest.mark.parametrize(("seconds", "speed"), [(1.0, "1200x"), (8.123, "150x"), (81.23, "15x"), (812.3, "1.5x")])
+def test_speeds_have_two_digits(seconds, speed):
+    assert real_time(1234.5 if seconds == 1.0 else 1218.5, seconds) == f"{speed} real time"

@@ -79,6 +79,7 @@ BAD = {
     "unknown high band": (["--high-band", "noise"], "expected one of zeros, average, residual"),
     "unknown device": (["--device", "tpu"], "unknown device 'tpu'"),
     "barred": ([*TWO_STEMS, "--rules", "icassp2024"], "icassp2024"),
+    "out without a name": ([*TWO_STEMS, "--out", ""], "folder of results has no name"),
     "unknown rules": ([*TWO_STEMS, "--rules", "cad9"], "unknown rules 'cad9'"),
 }
 

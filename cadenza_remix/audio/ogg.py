@@ -7,8 +7,13 @@ number and from how many bytes come after it, so that the page's contents need n
 
 from __future__ import annotations
 
+from pathlib import Path
+
 _POLYNOMIAL = 0x04C1_1DB7  # CRC-32, highest bit first, beginning with 0
 _HEADER = 27
+_FLAGS, _N_SEGMENTS = 5, 26
+_END_OF_STREAM = 0x04
+_LONGEST_PAGE = _HEADER + 255 + 255 * 255
 _SERIAL, _CHECKSUM = slice(14, 18), slice(22, 26)
 
 
@@ -23,6 +28,19 @@ def with_fixed_serial(data: bytes) -> bytes:
     page[_SERIAL] = bytes(4)
     page[_CHECKSUM] = checksum.to_bytes(4, "little")
     return bytes(page)
+
+
+def ends_whole(path: Path) -> bool:
+    """Tell whether the last page of a file is all there and says that it ends its stream."""
+    with path.open("rb") as file:
+        n_bytes = file.seek(0, 2)
+        file.seek(max(0, n_bytes - _LONGEST_PAGE))
+        data = file.read()
+    page = data[data.rfind(b"OggS") :] if b"OggS" in data else b""
+    if len(page) < _HEADER or not page[_FLAGS] & _END_OF_STREAM:
+        return False
+    lengths = page[_HEADER : _HEADER + page[_N_SEGMENTS]]
+    return len(lengths) == page[_N_SEGMENTS] and len(page) >= _HEADER + len(lengths) + sum(lengths)
 
 
 def _times(a: int, b: int) -> int:

@@ -7,6 +7,7 @@ MUSDB18. No external program is needed. `cadenza_remix.audio.io` reads whole fil
 from __future__ import annotations
 
 import re
+import stat
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,17 +20,31 @@ import soundfile
 from numpy.typing import NDArray
 
 from cadenza_remix.audio.blocks import Block, BlockSource
+from cadenza_remix.audio.ogg import ends_whole
 from cadenza_remix.errors import InputError
 
 READABLE = "WAV, FLAC, MP3, OGG, M4A or MUSDB18 stem.mp4"
 BLOCK_LENGTH = 1 << 18
 """How many samples are read at once: 6 s at 44.1 kHz, 2 MB in stereo."""
 _AV_SUFFIXES = {".m4a", ".mp4", ".aac", ".m4b", ".mka", ".webm", ".wma"}
+_MIN_RATE, _MAX_RATE = 1000, 768_000
+"""Sample rates in Hz of which music can be; a header with another one would be work without end."""
 _EXACT_LENGTH = {"WAV", "WAVEX", "RF64", "FLAC", "AIFF"}
 # What libsndfile notes of a chunk of samples that announces more bytes than the file has left.
 _CUT_OFF = re.compile(r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 # Programs that write to a pipe announce about 2 or 4 GB, as they cannot know the length; such a file is whole.
 _LENGTH_OF_PIPES = 0x7FFF_0000
+_BYTES_OF_SAMPLES = {
+    **dict.fromkeys(("PCM_S8", "PCM_U8", "ULAW", "ALAW"), 1),
+    "PCM_16": 2,
+    "PCM_24": 3,
+    **dict.fromkeys(("PCM_32", "FLOAT"), 4),
+    "DOUBLE": 8,
+}
+# An AIFF's chunk begins with two numbers that are no samples.
+_BYTES_BEFORE_SAMPLES = {"AIFF": 8}
+# Some coders count the counting frame itself (1152 samples).
+_MP3_TOLERANCE = 1152
 _AHEAD = 4
 
 
@@ -200,20 +215,22 @@ def in_blocks_of(blocks: Iterable[NDArray[np.float32]], block_length: int) -> It
 
 
 def check_file(path: Path) -> None:
-    """Refuse what cannot be an audio file before a decoder sees it: missing, a folder, empty, no permission."""
-    if path.is_dir():
-        raise InputError("is a folder", where=path, expected="an audio file")
+    """Refuse what cannot be an audio file before a decoder sees it: missing, no plain file, empty, no permission."""
     if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
         raise InputError("name is not UTF-8", where=ascii(str(path)), expected="a name that can be written in Unicode")
-    if not path.exists():
-        raise InputError("file is missing", where=path, expected=f"an audio file ({READABLE})")
     try:
-        empty = path.stat().st_size == 0
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError("is a folder", where=path, expected="an audio file")
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise InputError("is no plain file", where=path, expected="an audio file", found="a pipe or a device")
         with path.open("rb"):
             pass
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError("file is missing", where=path, expected=f"an audio file ({READABLE})") from error
     except OSError as error:
         raise InputError("cannot be read", where=path, expected="an audio file", found=error.strerror) from error
-    if empty:
+    if status.st_size == 0:
         raise InputError("file is empty", where=path, expected=f"an audio file ({READABLE})", found="0 bytes")
 
 
@@ -223,9 +240,17 @@ def file_properties(path: Path, *, stream_index: int = 0) -> FileProperties:
     Raises
     ------
     InputError
-        It cannot be read as audio.
+        It cannot be read as audio, or its sample rate is none.
     """
     check_file(path)
+    properties = _properties(path, stream_index)
+    if not _MIN_RATE <= properties.sample_rate <= _MAX_RATE:
+        expected = f"{_MIN_RATE} to {_MAX_RATE} Hz"
+        raise InputError("senseless sample rate", where=path, expected=expected, found=properties.sample_rate)
+    return properties
+
+
+def _properties(path: Path, stream_index: int) -> FileProperties:
     if not _is_av(path):
         try:
             info = soundfile.info(path)
@@ -272,7 +297,9 @@ def _soundfile_blocks(path: Path, block_length: int) -> Iterator[NDArray[np.floa
     position = 0
     try:
         with soundfile.SoundFile(path) as file:
-            announced = _announced_samples(file)
+            announced, tolerance = _announced_samples(file, path)
+            if file.format == "OGG" and not ends_whole(path):
+                raise InputError("file is cut off", where=path, expected="a last page that ends the stream")
             while True:
                 block = file.read(block_length, dtype="float32", always_2d=True)
                 position += len(block)
@@ -280,23 +307,49 @@ def _soundfile_blocks(path: Path, block_length: int) -> Iterator[NDArray[np.floa
                     yield block
                 if block_length < 0 or len(block) < block_length:
                     break
+    except InputError:
+        raise
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
         raise _unreadable(path, error) from error
-    if position < announced:
+    if position < announced - tolerance:
         raise InputError("file is cut off", where=path, expected=f"{announced} samples", found=position)
 
 
-def _announced_samples(file: soundfile.SoundFile) -> int:
-    """Return how many samples a file must hold to be whole; 0 where its format does not say so exactly."""
+def _announced_samples(file: soundfile.SoundFile, path: Path) -> tuple[int, int]:
+    """Return how many samples a file must hold to be whole, and how many may lack.
+
+    0 where its format does not say so for certain.
+    """
+    if file.format == "MP3" and _mp3_says_its_length(path):
+        return int(file.frames), _MP3_TOLERANCE
     if file.format not in _EXACT_LENGTH:
-        return 0
+        return 0, 0
     cut_off = _CUT_OFF.search(file.extra_info)
     if cut_off is None:
-        return int(file.frames)
+        return int(file.frames), 0
     announced_bytes, found_bytes = int(cut_off[1]), int(cut_off[2])
     if announced_bytes >= _LENGTH_OF_PIPES or found_bytes <= 0:
-        return int(file.frames)
-    return int(file.frames * announced_bytes / found_bytes)
+        return int(file.frames), 0
+    if file.subtype not in _BYTES_OF_SAMPLES:
+        return int(file.frames * announced_bytes / found_bytes), 0
+    n_bytes = announced_bytes - _BYTES_BEFORE_SAMPLES.get(file.format, 0)
+    return n_bytes // (file.channels * _BYTES_OF_SAMPLES[file.subtype]), 0
+
+
+def _mp3_says_its_length(path: Path) -> bool:
+    """Tell whether the first frame is the one (Xing's) that counts all; otherwise the length is an estimate."""
+    with path.open("rb") as file:
+        begin = 0
+        while (head := file.read(10))[:3] == b"ID3" and len(head) == 10:
+            n_bytes = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+            begin += 10 + n_bytes + (10 if head[5] & 0x10 else 0)  # some end as they begin
+            file.seek(begin)
+        frame = head + file.read(64)
+    if len(frame) < 64 or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
+        return False
+    is_mpeg1, is_mono = frame[1] & 0x18 == 0x18, frame[3] & 0xC0 == 0xC0
+    tag = 4 + (17 if is_mpeg1 == is_mono else 32 if is_mpeg1 else 9)  # after the header and the side information
+    return frame[tag : tag + 4] in (b"Xing", b"Info") and bool(frame[tag + 7] & 1)
 
 
 def _av_blocks(path: Path, stream_index: int) -> Iterator[NDArray[np.float32]]:

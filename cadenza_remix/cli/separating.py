@@ -32,7 +32,8 @@ def separate(
             metavar="SONG...", help="Audio files, folders (all audio in them; mixture.wav alone) or quoted patterns."
         ),
     ],
-    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
+    # Text, for as a Path an empty name would be the current folder.
+    out_name: Annotated[str, typer.Option("--out", metavar="<path>", help="Folder for the results.")],
     separator: SeparatorOption = "auto",
     stems: Annotated[str | None, typer.Option("--stems", help="Only these: vocals,other")] = None,
     instrumental: Annotated[
@@ -68,7 +69,7 @@ def separate(
 ) -> None:
     """Take songs apart into stems, block by block, at any length; what is done already is left as it is."""
     from cadenza_remix.runs.inputs import collect_songs
-    from cadenza_remix.runs.outputs import OutputSettings
+    from cadenza_remix.runs.outputs import OutputSettings, results_folder
     from cadenza_remix.runs.separating import separate_songs
     from cadenza_remix.separation.networks.backend import leave_conveniences_out
     from cadenza_remix.separation.options import SeparationOptions
@@ -89,6 +90,7 @@ def separate(
         keep_rate=keep_rate,
         on_clip=on_clip,  # type: ignore[arg-type]
     )
+    out_folder = results_folder(out_name)
     found = collect_songs(songs, out=out_folder)
     model = open_separator(separator, options=options, rules=rules)
     leave_conveniences_out()

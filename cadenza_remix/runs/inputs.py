@@ -10,14 +10,14 @@ from pathlib import Path
 from cadenza_remix.audio.io import AUDIO_SUFFIXES, song_name
 from cadenza_remix.challenge.naming import check_name
 from cadenza_remix.errors import InputError
-from cadenza_remix.runs.outputs import record_path
+from cadenza_remix.runs.outputs import record_path, results_folder
 from cadenza_remix.runs.songs import SongFile
 
 _MAGIC = "*?["
 _KNOWN = ", ".join(suffix[1:] for suffix in AUDIO_SUFFIXES)
 
 
-def collect_songs(given: Iterable[str | Path], *, out: Path) -> list[SongFile]:
+def collect_songs(given: Iterable[str | Path], *, out: str | Path) -> list[SongFile]:
     """Turn files, folders and patterns into songs, in the order given; those of a folder or pattern by name.
 
     A folder with a ``mixture`` file is one song (MUSDB18-HQ's layout, whose stems are no songs); any other stands for
@@ -37,8 +37,15 @@ def collect_songs(given: Iterable[str | Path], *, out: Path) -> list[SongFile]:
         Something is missing or is no audio, or a folder or pattern holds none.
     """
     songs: dict[Path, SongFile] = {}
+    out = results_folder(out)
     for name in given:
-        for path in _files(Path(name), out):
+        if not str(name):
+            raise InputError("a song has no name", expected="an audio file, a folder or a pattern", found="''")
+        try:
+            files = _files(Path(name), out)
+        except OSError as error:
+            raise InputError("cannot be read", where=name, found=error.strerror) from error
+        for path in files:
             song = SongFile(check_name(song_name(path), "song", where=path), path)
             songs.setdefault(path.resolve(), song)
     return list(songs.values())

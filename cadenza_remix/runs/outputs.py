@@ -16,7 +16,7 @@ from cadenza_remix.atomic import atomic_path
 from cadenza_remix.audio.blocks import StemBlock
 from cadenza_remix.audio.writing import FORMATS, OutputFormat
 from cadenza_remix.challenge.naming import check_name
-from cadenza_remix.errors import InputError, unknown_name
+from cadenza_remix.errors import InputError, OutputError, unknown_name
 from cadenza_remix.runs.records import Record, finished
 from cadenza_remix.runs.songs import SongFile
 
@@ -107,7 +107,7 @@ class Selection:
         Raises
         ------
         InputError
-            A stem that it does not give, or an instrumental without vocals to leave out.
+            A stem that it does not give, or an instrumental without vocals to leave out or beside a stem of that name.
         """
         wanted = settings.stems if settings.stems is not None else () if settings.instrumental else tuple(stems)
         for stem in wanted:
@@ -121,6 +121,12 @@ class Selection:
                     where=separator,
                     expected="a stem named vocals",
                     found=", ".join(stems),
+                )
+            if INSTRUMENTAL in stems:
+                raise InputError(
+                    f"gives a stem named {INSTRUMENTAL} itself",
+                    where=separator,
+                    expected="the stem (--stems) or everything but the vocals (--instrumental), not both names in one",
                 )
             parts[INSTRUMENTAL] = tuple(stem for stem in stems if stem != VOCALS)
         if not parts:
@@ -157,6 +163,13 @@ class Target:
         found = [finished(record_path(self.out, path), key, self.out) for path in self.files.values()]
         return found[0] if all(record is not None for record in found) else None
 
+    def clear(self) -> None:
+        """Remove what a killed run left half of these files."""
+        for path in self.files.values():
+            # To begin a file removes it; to leave it by an error writes nothing.
+            with suppress(OSError, _NothingToWrite), atomic_path(path):
+                raise _NothingToWrite
+
     def forget(self) -> None:
         """Remove the records: what comes from here on is another result."""
         for path in self.files.values():
@@ -168,6 +181,22 @@ class Target:
             record.write(record_path(self.out, path))
 
 
+class _NothingToWrite(Exception):
+    pass
+
+
+def results_folder(out: str | Path) -> Path:
+    """Return the folder of the results; refuse a name that is empty or that the system does not take."""
+    if not str(out):
+        raise InputError("folder of results has no name", where="--out", expected="a folder")
+    folder = Path(out)
+    try:
+        folder.is_dir()
+    except OSError as error:
+        raise InputError("cannot be used", where=folder, expected="a folder", found=error.strerror) from error
+    return folder
+
+
 def plan_targets(songs: Sequence[SongFile], selection: Selection, settings: OutputSettings, out: Path) -> list[Target]:
     """Name all files that will be written.
 
@@ -175,6 +204,8 @@ def plan_targets(songs: Sequence[SongFile], selection: Selection, settings: Outp
     ------
     InputError
         Two would have one name, one is a song that is to be read, or one would leave the folder.
+    OutputError
+        There is a file in the place of a folder, or a folder in that of a record.
     """
     inputs = {song.path.resolve() for song in songs}
     taken: dict[Path, str] = {}
@@ -189,12 +220,30 @@ def plan_targets(songs: Sequence[SongFile], selection: Selection, settings: Outp
                 raise InputError(f"{taken[path]} and {what} would be one file", where=path, expected=hint)
             if path.resolve() in inputs:
                 raise InputError("would be written over a song", where=path, expected="another --out or --name")
-            if path.is_dir():
-                raise InputError("is a folder", where=path, expected=f"a name for {what}")
+            _check_places(path, out, what)
             taken[path] = what
             files[stem] = path
         targets.append(Target(song, files, out))
     return targets
+
+
+def _check_places(path: Path, out: Path, what: str) -> None:
+    """Refuse a place for a file, or for its record, that is taken by something else or that cannot be named."""
+    record = record_path(out, path)
+    try:
+        if path.is_dir():
+            raise InputError("is a folder", where=path, expected=f"a name for {what}")
+        if record.is_dir():
+            raise OutputError(
+                f"{record}: cannot be written: expected a file (a record of what was done), found a folder"
+            )
+        for folder in (*path.parents, *record.parents):
+            if folder.is_relative_to(out) and folder != out and folder.exists() and not folder.is_dir():
+                raise OutputError(f"{folder}: cannot be written to: expected a folder, found a file")
+    except (InputError, OutputError):
+        raise
+    except OSError as error:
+        raise InputError("cannot be used", where=path, expected=f"a name for {what}", found=error.strerror) from error
 
 
 def record_path(out: Path, path: Path) -> Path:

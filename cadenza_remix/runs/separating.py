@@ -18,11 +18,19 @@ from numpy.typing import NDArray
 
 from cadenza_remix.atomic import check_writable, writing_failed
 from cadenza_remix.audio.io import audio_duration_s
-from cadenza_remix.audio.reading import AheadBlocks, CountedBlocks, FileBlocks, in_blocks_of
+from cadenza_remix.audio.reading import AheadBlocks, CountedBlocks, FileBlocks, check_file, in_blocks_of
 from cadenza_remix.audio.resample import ResampledBlocks, resample_blocks
 from cadenza_remix.audio.writing import open_writer, written_behind
-from cadenza_remix.errors import InputError
-from cadenza_remix.runs.outputs import OutputSettings, Selection, Target, all_at_once, plan_targets
+from cadenza_remix.errors import InputError, ModelError
+from cadenza_remix.runs.outputs import (
+    RECORDS_FOLDER,
+    OutputSettings,
+    Selection,
+    Target,
+    all_at_once,
+    plan_targets,
+    results_folder,
+)
 from cadenza_remix.runs.pool import Failure
 from cadenza_remix.runs.progress import NoProgress, Progress
 from cadenza_remix.runs.records import Record, digest, file_digest, file_sizes
@@ -55,7 +63,7 @@ def separate_songs(
     songs: Sequence[SongFile],
     separator: Separator,
     *,
-    out: Path,
+    out: str | Path,
     settings: OutputSettings | None = None,
     progress: Progress | None = None,
 ) -> SeparateReport:
@@ -65,7 +73,7 @@ def separate_songs(
     ----------
     songs : sequence of SongFile
     separator : Separator
-    out : Path
+    out : str or Path
         Folder of the results; the records lie in ``.cadenza-remix`` in it.
     settings : OutputSettings, optional
     progress : Progress, optional
@@ -86,8 +94,11 @@ def separate_songs(
     """
     settings, progress = settings or OutputSettings(), progress or NoProgress()
     selection = Selection.of(separator.stems, settings, separator=separator.name)
+    out = results_folder(out)
     targets = plan_targets(songs, selection, settings, out)
     check_writable(out)
+    if (out / RECORDS_FOLDER).exists():
+        check_writable(out / RECORDS_FOLDER)
     failures: list[Failure] = []
     pending: list[tuple[_SongRun, float]] = []
     n_found = 0
@@ -96,6 +107,7 @@ def separate_songs(
         try:
             if run.is_done():
                 n_found += 1
+                target.clear()
             else:
                 pending.append((run, audio_duration_s(target.song.path)))
         except InputError as error:
@@ -139,6 +151,7 @@ class _SongRun:
     def key(self) -> str:
         """Return the digest over the song's bytes and all else that the files depend on."""
         path = self.target.song.path
+        check_file(path)
         try:
             audio = file_digest(path)
         except OSError as error:
@@ -183,7 +196,8 @@ class _SongRun:
         self, file: FileBlocks, rate: int, temporaries: Sequence[Path], on_share: Callable[[float], None]
     ) -> _Levels:
         counted = CountedBlocks(file)
-        source = AheadBlocks(ResampledBlocks(counted, self.separator.sample_rate))
+        resampled_song = CountedBlocks(ResampledBlocks(counted, self.separator.sample_rate))
+        source = AheadBlocks(resampled_song)
         levels = _Levels()
         with ExitStack() as stack:
             writers = [
@@ -214,12 +228,25 @@ class _SongRun:
             stem_blocks = self.separator.separate_blocks(source, progress=on_share)
             stack.callback(getattr(stem_blocks, "close", lambda: None))  # ends the reading when something fails
             with written_behind(write_all) as give:
+                n_given = 0
                 for stems in stem_blocks:
-                    give(self.selection.stack(stems, file.n_channels))
+                    samples = self.selection.stack(stems, file.n_channels)
+                    n_given += len(samples)
+                    give(samples)
+                self._check_length(n_given, resampled_song.n_samples)
             if raws:
                 for blocks in zip(*(raw.blocks() for raw in raws), strict=True):
                     self._write(writers, np.concatenate(blocks, axis=1) * np.float32(levels.scale))
         return levels
+
+    def _check_length(self, n_given: int, n_read: int | None) -> None:
+        """Refuse stems that are not as long as the song at the separator's rate."""
+        if n_given != n_read:
+            expected = "the song read to its end" if n_read is None else f"{n_read} samples"
+            raise ModelError(
+                f"{self.separator.name}: stems are not as long as the song {self.target.song.path}:"
+                f" expected {expected}, found {n_given} samples"
+            )
 
     def _write(self, sinks: Sequence[_Sink], block: NDArray[np.float32]) -> None:
         """Write each file its columns."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from cadenza_remix.errors import ModelError, unknown_name
+from cadenza_remix.errors import InputError, ModelError, unknown_name
 from cadenza_remix.separation.models.registry import (
     ModelCard,
     check_rules,
@@ -24,6 +24,7 @@ AUTO = "auto"
 HPSS_SUFFIX = "+hpss"
 TWO_STEMS = "spleeter:2stems"
 FOUR_STEMS = "spleeter:4stems"
+_STORE_METHODS = ("is_installed", "problem", "path")
 FETCH_COMMAND = "cadenza-remix models fetch {name}"
 
 
@@ -79,12 +80,14 @@ def load_separator(
     Raises
     ------
     InputError
-        No separator has this name, it does not know an option, or the rules bar it.
+        No separator has this name, it does not know an option, or the rules bar it. Or an argument is of another
+        kind.
     ModelError
         The model is not on this machine; the line says how to get it. Or a plug-in is broken.
     MissingDependencyError
         The package that runs it is not installed.
     """
+    _check_arguments(store, options, rules)
     options = options or SeparationOptions()
     if name == AUTO:
         store = store or _default_store()
@@ -129,6 +132,17 @@ def choose_separator(store: Store | None = None) -> SeparatorChoice:
         f"no separation model is installed: expected {FOUR_STEMS} or {TWO_STEMS}, found none; get one with: "
         + FETCH_COMMAND.format(name=TWO_STEMS)
     )
+
+
+def _check_arguments(store: object, options: object, rules: object) -> None:
+    """Refuse what is taken for something else easily: a path for a store, a dictionary for options."""
+    where = "load_separator"
+    if options is not None and not isinstance(options, SeparationOptions):
+        raise InputError("wrong options", where=where, expected="SeparationOptions(...)", found=repr(options))
+    if rules is not None and not isinstance(rules, str):
+        raise InputError("wrong rules", where=where, expected="the name of a challenge", found=repr(rules))
+    if store is not None and not all(callable(getattr(store, name, None)) for name in _STORE_METHODS):
+        raise InputError("wrong store", where=where, expected="ModelStore(folder)", found=repr(store))
 
 
 def _own_names() -> tuple[str, ...]:

@@ -38,6 +38,11 @@ class SeparationOptions:
         Above the network's band: ``zeros`` in every stem, ``average`` (each stem's mean share), ``residual`` (all of it
         goes to the stem of the rest, so that the stems sum to the song, unless
         refined). The model's own way by default.
+
+    Raises
+    ------
+    InputError
+        A value is none of these.
     """
 
     device: Device = "auto"
@@ -51,6 +56,9 @@ class SeparationOptions:
             value = getattr(self, name)
             if value not in choices:
                 raise unknown_name(name.replace("_", " "), value, [choice for choice in choices if choice is not None])
+
+        if not isinstance(self.wiener, bool):
+            raise InputError("wrong wiener", expected="True or False", found=repr(self.wiener))
 
     def changed(self) -> tuple[str, ...]:
         """Return the names of the options that are not at their defaults."""

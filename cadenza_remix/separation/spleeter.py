@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cadenza_remix.audio.blocks import BlockSource, StemBlock
+from cadenza_remix.audio.blocks import BlockSource, StemBlock, checked_blocks
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.separation.frames import FrameReader, stitched
 from cadenza_remix.separation.models.checkpoint import checkpoint_fingerprint, load_weights
@@ -150,7 +150,7 @@ def separate_on_device(
 ) -> Iterator[NDArray[np.float32]]:
     """As `separate_by_masks`, with the transforms on the device and some segments on their way there at a time."""
     stft = Stft(engine.card.frame_length, engine.card.hop_length)
-    reader = FrameReader(source.blocks(), stft, n_frames=engine.card.n_frames, whole_pieces=True)
+    reader = FrameReader(checked_blocks(source), stft, n_frames=engine.card.n_frames, whole_pieces=True)
 
     def pieces() -> Iterator[NDArray[np.float32]]:
         n_frames = 0

@@ -13,16 +13,17 @@ fade at the outer ends of the windows.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
+from functools import partial
+from numbers import Integral
 
 import numpy as np
 
-from cadenza_remix.audio.blocks import Block, BlockSource, StemBlock
+from cadenza_remix.audio.blocks import Block, BlockSource, StemBlock, checked_blocks
 from cadenza_remix.audio.signal import Audio
-from cadenza_remix.errors import InputError, ModelError
-from cadenza_remix.separation.separator import Progress, check_source_rate, separate_whole
+from cadenza_remix.errors import CadenzaError, InputError, ModelError
+from cadenza_remix.separation.separator import Progress, check_source_rate, checked_stems, separate_whole, told
 from cadenza_remix.separation.stems import Stems
 
 #: From a window of music, (n_samples, 2), to every stem's part of it, each of the same shape.
@@ -30,6 +31,8 @@ WindowFunction = Callable[[Block], Mapping[str, Block]]
 
 # To be raised when the same settings come to give other stems, so that kept ones are not taken for them.
 _REVISION = 1
+# Samples: 13 hours at 44.1 kHz.
+_MOST = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,17 @@ class Windows:
     least: int | None = None
 
     def __post_init__(self) -> None:
-        bounds = {"length": (1, math.inf), "overlap": (0, math.inf), "context": (0, math.inf)}
+        bounds = {"length": (1, _MOST), "overlap": (0, _MOST), "context": (0, _MOST)}
         if self.least is not None:
             bounds["least"] = (1, self.length)
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
-            if value != int(value) or not low <= value <= high:
-                expected = f"{low} or more" if math.isinf(high) else f"{low} to {high}"
-                raise InputError(f"{name} out of range", where="windows", expected=expected, found=value)
+            if not isinstance(value, Integral) or isinstance(value, bool):
+                raise InputError(f"wrong {name}", where="windows", expected="a whole number", found=repr(value))
+            n_samples = int(value)
+            if not low <= n_samples <= high:
+                raise InputError(f"{name} out of range", where="windows", expected=f"{low} to {high}", found=n_samples)
+            object.__setattr__(self, name, n_samples)  # NumPy's integers print otherwise, and fingerprints hold these
         if 2 * self.overlap > self.length:
             # Otherwise three windows would meet, whose gains do not sum to one.
             raise InputError(
@@ -100,8 +106,8 @@ class WindowedSeparator:
         As it is asked for.
     separate_window : callable
         Takes ``windows.n_seen`` samples of music (fewer only with ``windows.least``), float32 (n_samples, 2), and
-        gives a mapping from the name of each stem to an array of the same shape. It must not change its input, and
-        must not remember anything.
+        gives a mapping from the name of each stem to an array of the same shape. It may work in place (what it
+        gets is its own), and must not remember anything.
     stems : tuple of str
         What it gives.
     sample_rate : int
@@ -121,7 +127,7 @@ class WindowedSeparator:
     Raises
     ------
     InputError
-        No stems, or two of one name.
+        No stems, or two of one name; or one of the others is not what it should be.
 
     Examples
     --------
@@ -150,11 +156,12 @@ class WindowedSeparator:
         training_data: str = "",
         device: str = "CPU",
     ) -> None:
-        if not stems or len(set(stems)) != len(stems):
-            raise InputError("stems", where=name, expected="one or more different names", found=", ".join(stems))
+        _check_facts(
+            name, function=separate_window, stems=stems, rate=sample_rate, windows=windows, fingerprint=fingerprint
+        )
         self.name = name
         self.stems = tuple(stems)
-        self.sample_rate = sample_rate
+        self.sample_rate = int(sample_rate)
         self.windows = windows
         self.private_data = private_data
         self.training_data = training_data
@@ -174,16 +181,18 @@ class WindowedSeparator:
 
         Raises
         ------
+        InputError
+            The source is at another rate, or is no music.
         ModelError
-            The function gives something else than the stems of its window.
+            The function fails, or gives something else than the stems of its window.
         """
         check_source_rate(source, self.sample_rate)
         windows = self.windows
         n_total = None if source.duration_s is None else source.duration_s * self.sample_rate
         fading: dict[str, Block] = {}
         n_done = 0
-        for samples, n_left in cut(source.blocks(), windows):
-            found = self._checked(self._separate_window(samples), len(samples))
+        for samples, n_left in cut(checked_blocks(source), windows):
+            found = self._separated(samples)
             inside = slice(windows.context, len(samples) - windows.context)
             parts = {stem: found[stem][inside] for stem in self.stems}
             if fading:
@@ -197,20 +206,41 @@ class WindowedSeparator:
             elif progress is not None and n_total:
                 progress(min(1.0, n_done / n_total))
 
-    def _checked(self, found: Mapping[str, Block], n_samples: int) -> dict[str, Block]:
-        """Return what the function gave as float32 arrays, or refuse it."""
-        if not isinstance(found, Mapping) or set(found) != set(self.stems):
-            names = ", ".join(map(str, found)) if isinstance(found, Mapping) else type(found).__name__
-            raise ModelError(f"{self.name}: wrong stems of a window: expected {', '.join(self.stems)}, found {names}")
-        arrays = {stem: np.asarray(found[stem], dtype=np.float32) for stem in self.stems}
-        for stem, array in arrays.items():
-            if array.shape != (n_samples, 2):
-                raise ModelError(
-                    f"{self.name}: wrong shape of {stem} in a window: expected {(n_samples, 2)}, found {array.shape}"
-                )
-            if not np.isfinite(array).all():
-                raise ModelError(f"{self.name}: {stem} is not finite: expected numbers, found NaN or infinity")
-        return arrays
+    def _separated(self, samples: Block) -> dict[str, Block]:
+        """Return what the function makes of a window, or refuse it."""
+        try:
+            # A copy, since many functions work in place.
+            found = self._separate_window(samples.copy())
+            return checked_stems(found, self.stems, where=self.name, piece="a window", n_samples=len(samples))
+        except CadenzaError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ModelError(f"{self.name}: its function failed on a window: {told(error)}") from error
+
+
+def _check_facts(
+    name: object, *, function: object, stems: object, rate: object, windows: object, fingerprint: object
+) -> None:
+    """Refuse what no separator can be made of."""
+    if not _is_text(name):
+        raise InputError("wrong name of a separator", expected="some text", found=repr(name))
+    wrong = partial(InputError, where=str(name))
+    if not callable(function):
+        raise wrong("wrong separate_window", expected="a function", found=type(function).__name__)
+    if not isinstance(stems, tuple | list) or not all(map(_is_text, stems)):
+        raise wrong("stems", expected="a tuple of names", found=repr(stems))
+    if not stems or len(set(stems)) != len(stems):
+        raise wrong("stems", expected="one or more different names", found=", ".join(stems))
+    if not isinstance(rate, Integral) or isinstance(rate, bool) or rate < 1:
+        raise wrong("wrong sample_rate", expected="a whole number of Hz", found=repr(rate))
+    if not isinstance(windows, Windows):
+        raise wrong("wrong windows", expected="Windows(length, overlap)", found=repr(windows))
+    if not _is_text(fingerprint):
+        raise wrong("wrong fingerprint", expected="some text", found=repr(fingerprint))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def cut(blocks: Iterable[Block], windows: Windows) -> Iterator[tuple[Block, int | None]]:

@@ -1,3 +1,4 @@
+import os
 import struct
 import threading
 import tracemalloc
@@ -123,6 +124,70 @@ def test_a_file_that_was_cut_off_says_by_how_much(tmp_path):
         joined(FileBlocks.of(tmp_path / "cut.wav"))
     with pytest.raises(InputError, match="NaN or infinity at sample 4321"):
         joined(FileBlocks.of(tmp_path / "late.wav", block_length=1000))
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("suffix", ["mp3", "ogg"])
+def test_coded_files_that_were_cut_off(tmp_path, suffix, n_channels, rate):
+    path = tmp_path / f"a.{suffix}"
+    for n_samples in (1, 500, 40_000):
+        soundfile.write(path, noise(n_samples, n_channels), rate)
+        assert len(joined(FileBlocks.of(path))) == n_samples
+    data = path.read_bytes()
+    for n_bytes in (len(data) * 2 // 3, len(data) - len(data) // 4):
+        path.write_bytes(data[:n_bytes])
+        with pytest.raises(InputError, match="file is cut off"):
+            joined(FileBlocks.of(path, block_length=1000))
+
+
+def test_an_mp3_that_does_not_count_its_frames_is_read_as_far_as_it_goes(tmp_path):
+    soundfile.write(tmp_path / "a.mp3", noise(40_000), RATE)
+    data = (tmp_path / "a.mp3").read_bytes()
+    frame = data.index(b"\xff\xfb", 100)  # the one that follows the counting one
+    (tmp_path / "a.mp3").write_bytes(data[frame : len(data) // 2])
+    assert 5_000 < len(joined(FileBlocks.of(tmp_path / "a.mp3"))) < 40_000
+
+
+def test_an_mp3_with_a_tag_before_it(tmp_path):
+    soundfile.write(tmp_path / "a.mp3", noise(40_000), RATE)
+    data = b"ID3\x04\0\0\0\0\x02\0" + bytes(256) + (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(data)
+    assert len(joined(FileBlocks.of(tmp_path / "a.mp3"))) == 40_000
+    (tmp_path / "a.mp3").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="file is cut off: expected 40000 samples"):
+        joined(FileBlocks.of(tmp_path / "a.mp3"))
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+@pytest.mark.parametrize("suffix", ["wav", "aiff"])
+@pytest.mark.parametrize("n_bytes", [1, 3, 5, 401])
+def test_a_part_of_a_sample_is_missed(tmp_path, suffix, subtype, n_bytes):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, noise(1001), RATE, subtype=subtype)
+    path.write_bytes(path.read_bytes()[:-n_bytes])
+    frame = 4 if subtype == "PCM_16" else 6
+    expected = f"expected 1001 samples, found {(1001 * frame - n_bytes) // frame}$"
+    with pytest.raises(InputError, match=expected):
+        joined(FileBlocks.of(path))
+
+
+@pytest.mark.parametrize("rate", [1, 999, 768_001, 2_000_000_000])
+def test_senseless_sample_rates(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", noise(100), rate)
+    with pytest.raises(InputError, match=f"a.wav: senseless sample rate: expected 1000 to 768000 Hz, found {rate}$"):
+        FileBlocks.of(tmp_path / "a.wav")
+
+
+def test_pipes_and_devices_are_refused_unopened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "pipe.wav")
+    (tmp_path / "device.wav").symlink_to("/dev/zero")
+    for name in ("pipe.wav", "link.wav", "device.wav"):
+        with pytest.raises(InputError, match=f"{name}: is no plain file"):
+            FileBlocks.of(tmp_path / name)
+    with pytest.raises(InputError, match=r"cannot be read.*found File name too long"):
+        FileBlocks.of(tmp_path / ("a" * 300 + ".wav"))
 
 
 @pytest.mark.parametrize("announced", [0xFFFF_FFFF, 0x7FFF_FFFF, 0x7FFF_F000])

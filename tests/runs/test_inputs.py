@@ -76,6 +76,7 @@ def test_relative_paths_mean_the_same(music, tmp_path, monkeypatch):
         ("notes.txt", "notes.txt: unknown kind of audio file: expected wav, flac"),
         ("*.txt", "no audio has a name like this"),
         ("empty", "empty: folder holds no audio"),
+        ("a" * 300 + ".wav", "wav: cannot be read: found File name too long"),
     ],
 )
 def test_what_is_no_song(tmp_path, given, words):
@@ -83,3 +84,13 @@ def test_what_is_no_song(tmp_path, given, words):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=words):
         collect_songs([tmp_path / given], out=tmp_path / "out")
+
+
+def test_empty_names_are_not_the_current_folder(music, tmp_path, monkeypatch):
+    monkeypatch.chdir(music)
+    with pytest.raises(InputError, match="a song has no name"):
+        collect_songs([""], out=tmp_path / "out")
+    with pytest.raises(InputError, match="folder of results has no name"):
+        collect_songs(["."], out="")
+    with pytest.raises(InputError, match=r"cannot be used: .*File name too long"):
+        collect_songs(["."], out=tmp_path / ("a" * 300))

@@ -60,7 +60,7 @@ def test_the_format_follows_the_name():
         ({"template": "{out}/{song}/{stem}.m4a"}, "does not end as a file of audio"),
         ({"template": "{out}/{stem}.wav", "format_name": "flac"}, "format differ: expected .flac, found .wav"),
         ({"format_name": "flac", "bits": "32f"}, "impossible number of bits"),
-        ({"on_clip": "float"}, "cannot be kept: expected wav 32f, found wav 16"),
+        ({"on_clip": "float"}, "cannot be kept: expected --bits 32f (WAV), found wav 16"),
         ({"on_clip": "float", "format_name": "ogg"}, "found ogg"),
         ({"on_clip": "limit"}, "unknown way with clipping 'limit': expected one of scale, clip, float"),
     ],
@@ -135,3 +135,34 @@ def test_when_one_cannot_be_renamed_none_is_left(tmp_path):
             temporary.write_text("new")
         (paths[0] / "in the way").mkdir(parents=True)
     assert not paths[1].exists()
+
+
+def test_a_stem_named_instrumental_is_not_replaced():
+    stems = ("vocals", "drums", "instrumental")
+    assert set(Selection.of(stems, OutputSettings(), separator="t").parts) == set(stems)
+    with pytest.raises(InputError, match="t: gives a stem named instrumental itself"):
+        Selection.of(stems, OutputSettings(instrumental=True, stems=("drums",)), separator="t")
+
+
+@pytest.mark.parametrize("taken", [".cadenza-remix", "a", ".cadenza-remix/a"])
+def test_a_file_in_the_place_of_a_folder(tmp_path, taken):
+    (tmp_path / taken).parent.mkdir(exist_ok=True)
+    (tmp_path / taken).write_text("x")
+    settings = OutputSettings()
+    selection = Selection.of(STEMS, settings, separator="t")
+    with pytest.raises(OutputError) as caught:
+        plan_targets([SongFile("a", Path("a.mp3"))], selection, settings, tmp_path)
+    assert str(caught.value) == f"{tmp_path / taken}: cannot be written to: expected a folder, found a file"
+
+
+def test_a_folder_in_the_place_of_a_record(tmp_path):
+    (tmp_path / ".cadenza-remix" / "a" / "bass.wav.json").mkdir(parents=True)
+    settings = OutputSettings()
+    selection = Selection.of(STEMS, settings, separator="t")
+    with pytest.raises(OutputError, match=r"bass\.wav\.json: cannot be written: .* found a folder"):
+        plan_targets([SongFile("a", Path("a.mp3"))], selection, settings, tmp_path)
+
+
+def test_names_that_the_system_does_not_take():
+    with pytest.raises(InputError, match=r"cannot be used: .*File name too long"):
+        planned("{out}/" + "a" * 190 + ("/" + "a" * 190) * 25 + "/{stem}.wav", ["a.mp3"])

@@ -13,7 +13,7 @@ from quarter_separator import QuarterSeparator
 
 from cadenza_remix.audio.io import load_audio
 from cadenza_remix.audio.resample import resample_samples
-from cadenza_remix.errors import InputError, OutputError
+from cadenza_remix.errors import InputError, ModelError, OutputError
 from cadenza_remix.runs.outputs import RECORDS_FOLDER, OutputSettings
 from cadenza_remix.runs.separating import separate_songs
 from cadenza_remix.runs.songs import SongFile
@@ -379,3 +379,65 @@ def test_stems_that_are_not_there(tmp_path):
     two = QuarterSeparator(gains={"drums": 0.5, "rest": 0.5})
     with pytest.raises(InputError, match="expected a stem named vocals, found drums, rest"):
         separate_songs([song], two, out=tmp_path, settings=OutputSettings(instrumental=True))
+
+
+class Half(QuarterSeparator):
+    def separate_blocks(self, source, *, progress=None):
+        blocks = list(super().separate_blocks(source, progress=progress))
+        yield from blocks[: len(blocks) // 2]
+
+
+class More(QuarterSeparator):
+    def separate_blocks(self, source, *, progress=None):
+        yield from super().separate_blocks(source, progress=progress)
+        yield self._split(np.zeros((10, 2), dtype=np.float32))
+
+
+class Unread(QuarterSeparator):
+    def separate_blocks(self, source, *, progress=None):
+        yield self._split(next(source.blocks()))
+
+
+@pytest.mark.parametrize("keep_rate", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Half, "expected 55125 samples, found 2"),
+        (More, "expected 55125 samples, found 55135 samples"),
+        (Unread, "stems are not as long as the song"),  # the thread that reads ahead may know the length or not
+    ],
+)
+def test_stems_that_are_not_as_long_as_the_song(tmp_path, kind, words, keep_rate):
+    song = make_song(tmp_path, rate=48000)  # 60,000 samples, 55,125 at the separator's rate
+    settings = OutputSettings(keep_rate=keep_rate)
+    with pytest.raises(ModelError, match=words):
+        separate_songs([song], kind(), out=tmp_path / "out", settings=settings)
+    assert files_of(tmp_path / "out") == {}
+
+
+def test_what_a_killed_run_left_of_a_finished_song_is_removed(tmp_path):
+    song, out = make_song(tmp_path), tmp_path / "out"
+    separate_songs([song], QuarterSeparator(), out=out)
+    before = files_of(out)
+    # A process id beyond those that a system gives; our own runs.
+    (out / "a" / ".vocals.wav.99999999-01234567.part.wav").write_bytes(b"half")
+    assert separate_songs([song], QuarterSeparator(), out=out).n_found == 1
+    assert files_of(out) == before
+    running = out / "a" / f".vocals.wav.{os.getpid()}-01234567.part.wav"
+    running.write_bytes(b"half")
+    separate_songs([song], QuarterSeparator(), out=out)
+    assert running.exists()
+
+
+def test_a_pipe_in_the_place_of_a_finished_song_is_refused(tmp_path):
+    song, out = make_song(tmp_path), tmp_path / "out"
+    separate_songs([song], QuarterSeparator(), out=out)
+    song.path.unlink()
+    os.mkfifo(song.path)
+    report = separate_songs([song], QuarterSeparator(), out=out)
+    assert "a.wav: is no plain file" in str(report.failures[0].error)
+
+
+def test_a_results_folder_without_a_name(tmp_path):
+    with pytest.raises(InputError, match="folder of results has no name"):
+        separate_songs([make_song(tmp_path)], QuarterSeparator(), out="")

@@ -164,6 +164,24 @@ def test_unknown_rules_are_refused(shelf):
         load_separator("spleeter:2stems", store=shelf, rules="icassp24")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"options": {}}, r"wrong options: expected SeparationOptions\(\.\.\.\), found {}"),
+        ({"options": {"wiener": True}}, "wrong options"),
+        ({"options": "wiener"}, "wrong options"),
+        ({"rules": []}, r"wrong rules: expected the name of a challenge, found \[\]"),
+        ({"rules": 3}, "wrong rules"),
+        ({"store": "somewhere"}, r"wrong store: expected ModelStore\(folder\), found 'somewhere'"),
+        ({"store": Path("somewhere")}, "wrong store"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(arguments, says, shelf):
+    with pytest.raises(InputError, match=f"^load_separator: {says}") as caught:
+        load_separator("spleeter:2stems", **{"store": shelf} | arguments)
+    assert "\n" not in str(caught.value)
+
+
 def test_looking_around_loads_no_network_library():
     code = (
         "import sys; from cadenza_remix.separation import loading, stems, hpss, spleeter;"

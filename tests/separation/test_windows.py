@@ -1,5 +1,6 @@
 """Windows: where they lie, how they fade, what their edges do, and that the source's blocks make no difference."""
 
+import sys
 import tracemalloc
 
 import numpy as np
@@ -119,13 +120,18 @@ def test_windows_see_the_song_around_them_and_silence_outside():
     assert not seen[2][0][80:].any()
 
 
-def test_what_a_window_must_not_change_it_cannot():
+def test_a_function_may_work_in_place():
     def careless(samples):
         samples *= 2
         return {"vocals": samples}
 
-    with pytest.raises(ValueError, match="read-only"):
-        separator(Windows(10, 2), careless, stems=("vocals",)).separate(music(30))
+    audio = music(3000)
+    before = audio.samples.copy()
+    # One block and several: what a window shares with the next one is read again.
+    for windows in (Windows(100, 30, context=20), Windows(5000, 0)):
+        stems = separator(windows, careless, stems=("vocals",)).separate(audio)
+        assert np.array_equal(stems["vocals"].samples, 2 * before)  # exact: a power of two
+    assert np.array_equal(audio.samples, before)
 
 
 def test_progress_rises_to_one():
@@ -188,11 +194,75 @@ def test_another_rate_is_refused():
         (lambda samples: dict.fromkeys(STEMS, samples[:-1]), r"wrong shape of vocals.*\(100, 2\), found \(99, 2\)"),
         (lambda samples: dict.fromkeys(STEMS, samples.T), r"wrong shape of vocals.*found \(2, 100\)"),
         (lambda samples: dict.fromkeys(STEMS, samples * np.nan), "vocals is not finite"),
+        (lambda samples: dict.fromkeys(STEMS, samples.astype(float) + 1e300), "vocals is not finite"),
+        (lambda samples: dict.fromkeys(STEMS, samples + 1j), r"wrong kind of vocals.*floats.*found complex64"),
+        (lambda samples: dict.fromkeys(STEMS, samples.astype(np.int16)), r"wrong kind of vocals.*floats.*found int16"),
+        (lambda samples: dict.fromkeys(STEMS, "abc"), r"wrong kind of vocals.*found <U3"),
+        (lambda samples: dict.fromkeys(STEMS, [[1.0, 2.0], [3.0]]), "vocals in a window is no array.*found list"),
+        (lambda samples: None, "wrong stems of a window: .*found NoneType"),
+        (lambda samples: {"vocals": samples}["x"], "^test: its function failed on a window: KeyError: 'x'$"),
+        (lambda samples: sys.exit(5), "^test: its function failed on a window: SystemExit: 5$"),
+        (lambda samples: int("1\n2"), "failed on a window: ValueError: "),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_a_model_that_gives_something_else_is_refused(function, says):
     with pytest.raises(ModelError, match=says) as caught:
         separator(Windows(100, 30), function).separate(music(200))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_function_raises_on_purpose_is_passed_on():
+    def choosy(samples):
+        raise InputError("too loud", where="my model")
+
+    with pytest.raises(InputError, match="^my model: too loud$"):
+        separator(Windows(100, 30), choosy).separate(music(200))
+
+
+def test_a_source_of_something_else_is_refused():
+    source = EndlessNoise(1)
+    source.blocks = lambda: iter([np.zeros((10, 3), np.float32)])
+    with pytest.raises(InputError, match=r"^noise: a block .* expected .*\(n_samples, 2\), found shape \(10, 3\)$"):
+        list(separator(Windows(100, 30), centred).separate_blocks(source))
+
+
+@pytest.mark.parametrize("song", [None, "song.wav", np.zeros((100, 2))])
+def test_what_is_no_audio_is_refused(song):
+    with pytest.raises(
+        InputError, match=r"^no audio: expected an Audio, from load_audio, found (NoneType|str|ndarray)$"
+    ):
+        separator(Windows(100, 30), centred).separate(song)
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"stems": "va"}, "stems: expected a tuple of names, found 'va'"),
+        ({"stems": ("v", 1)}, "stems: expected a tuple of names"),
+        ({"stems": None}, "stems: expected a tuple of names"),
+        ({"sample_rate": 0}, "wrong sample_rate: expected a whole number of Hz, found 0"),
+        ({"sample_rate": "44100"}, "wrong sample_rate.*found '44100'"),
+        ({"sample_rate": 44100.0}, r"wrong sample_rate.*found 44100\.0"),
+        ({"fingerprint": None}, "wrong fingerprint: expected some text, found None"),
+        ({"windows": None}, "wrong windows: expected Windows"),
+        ({"windows": (1000, 100)}, "wrong windows: expected Windows"),
+        ({"separate_window": 3}, "wrong separate_window: expected a function, found int"),
+        ({"name": None}, "wrong name of a separator"),
+    ],
+)
+def test_facts_of_another_kind_are_refused(facts, says):
+    right = {
+        "name": "test",
+        "separate_window": centred,
+        "stems": STEMS,
+        "sample_rate": RATE,
+        "windows": Windows(100, 30),
+        "fingerprint": "1",
+    }
+    assert WindowedSeparator(**right).stems == STEMS
+    with pytest.raises(InputError, match=says) as caught:
+        WindowedSeparator(**right | facts)
     assert "\n" not in str(caught.value)
 
 
@@ -202,7 +272,15 @@ def test_a_model_that_gives_something_else_is_refused(function, says):
         ({"length": 0, "overlap": 0}, "length out of range"),
         ({"length": 10, "overlap": 6}, "overlap too long: expected at most half of 10, found 6"),
         ({"length": 10, "overlap": -1}, "overlap out of range"),
-        ({"length": 10, "overlap": 2.5}, "overlap out of range"),
+        ({"length": 10, "overlap": 2.5}, "wrong overlap: expected a whole number, found 2.5"),
+        ({"length": 10.0, "overlap": 2}, "wrong length: expected a whole number, found 10.0"),
+        ({"length": "a", "overlap": 0}, "wrong length"),
+        ({"length": None, "overlap": 0}, "wrong length"),
+        ({"length": True, "overlap": 0}, "wrong length"),
+        ({"length": np.nan, "overlap": 0}, "wrong length"),
+        ({"length": np.inf, "overlap": 0}, "wrong length"),
+        ({"length": 10, "overlap": 5, "context": 1e18}, "wrong context"),
+        ({"length": 10, "overlap": 5, "context": 10**18}, "context out of range"),
         ({"length": 10, "overlap": 2, "context": -1}, "context out of range"),
         ({"length": 10, "overlap": 2, "least": 11}, "least out of range: expected 1 to 10, found 11"),
     ],
@@ -225,5 +303,5 @@ def test_the_fingerprint_tells_whatever_changes_the_stems():
 
     made = [digits(Windows(100, 30)), digits(Windows(100, 31)), digits(Windows(100, 30), "2")]
     assert len(set(made)) == 3
-    assert made[0] == digits(Windows(100, 30))
+    assert made[0] == digits(Windows(100, 30)) == digits(Windows(np.int64(100), np.int64(30)))
     assert len(made[0]) == 16

@@ -51,7 +51,9 @@ def take_model(card: ModelCard, source: Path, into: Path) -> None:
             # A model folder copied from another machine: its manifest tells whether it came whole.
             manifest = read_manifest(chosen)
             if manifest.weights != card.weights:
-                raise ModelError(f"{chosen}: holds another model: expected {card.weights}, found {shown(manifest.weights)}")
+                raise ModelError(
+                    f"{chosen}: holds another model: expected {card.weights}, found {shown(manifest.weights)}"
+                )
             check_contents(chosen, manifest)
         for name in _files_of(chosen):
             _copy(chosen / name, make_folder(into) / name)

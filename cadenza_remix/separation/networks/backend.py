@@ -161,7 +161,7 @@ def load_keras() -> ModuleType:
     """
     if "keras" in sys.modules:
         return _checked(sys.modules["keras"])
-    backend = os.environ.get("KERAS_BACKEND", BACKENDS[0])
+    backend = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     if backend not in BACKENDS:
         raise unknown_name("back end", backend, BACKENDS, where="KERAS_BACKEND")
     purpose = f"the Keras back end {backend!r}"
@@ -285,7 +285,7 @@ def _checked(keras: ModuleType) -> ModuleType:
 
 def _load(module: str, purpose: str) -> ModuleType:
     for name, value in QUIET_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+        os.environ[name] = os.environ.get(name) or value  # what is empty counts as unset
     try:
         with _native_stderr_held_back():
             loaded = importlib.import_module(module)

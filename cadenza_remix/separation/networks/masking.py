@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cadenza_remix.audio.blocks import BlockSource
+from cadenza_remix.audio.blocks import BlockSource, checked_blocks
 from cadenza_remix.errors import InputError
 from cadenza_remix.separation.frames import FrameReader
 from cadenza_remix.separation.models.registry import ModelCard
@@ -43,7 +43,7 @@ class MaskEngine:
 
     def reader(self, source: BlockSource) -> FrameReader:
         """Return what cuts a song into this network's segments, the last one filled up with zeros, as in Spleeter."""
-        return FrameReader(source.blocks(), self.stft, n_frames=self.card.n_frames, whole_pieces=True)
+        return FrameReader(checked_blocks(source), self.stft, n_frames=self.card.n_frames, whole_pieces=True)
 
     def masks(self, spectra: NDArray[np.complex64], *, gain_lin: float = 1.0) -> list[NDArray[np.float32]]:
         """Return a mask of shape (n_frames, n_bins, 2) for each stem.

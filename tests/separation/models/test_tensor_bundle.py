@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bundle_writer import DATA, HEADER_KEY, INDEX, checkpoint_files, entry, field, header, index_entries, table
+from bundle_writer import (
+    DATA,
+    HEADER_KEY,
+    INDEX,
+    checkpoint_files,
+    entry,
+    field,
+    header,
+    index_entries,
+    masked,
+    table,
+    varint,
+)
 from model_server import write_files
 
 from cadenza_remix.errors import ModelError
@@ -129,7 +142,26 @@ def with_entry(value: bytes) -> bytes:
     return table({HEADER_KEY: header(), b"x": value})
 
 
+def with_blocks(*handles: tuple[int, int]) -> bytes:
+    """Return an index whose first block, of bytes that nobody reads, is named at other places than its own as well."""
+
+    def sealed(block: bytes) -> bytes:
+        return block + b"\0" + struct.pack("<I", masked(crc32c(block + b"\0")))
+
+    first = sealed(struct.pack("<I", 0))
+    rows = b"".join(
+        b"\0" + varint(1) + varint(len(row)) + b"k" + row for row in (varint(a) + varint(b) for a, b in handles)
+    )
+    rows += struct.pack("<II", 0, 1)
+    footer = bytes(2) + varint(len(first)) + varint(len(rows))
+    return first + sealed(rows) + footer.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
+
+
 DAMAGE = {
+    "larger than any index": bytes(5_000_000),
+    "the block at byte 0 overlaps the one before, which ends at byte 9": with_blocks((0, 4), (0, 4)),
+    "a name of 300 bytes: expected at most 256": table({HEADER_KEY: header(), b"x" * 300: entry(1, (), 0, 4, 0)}),
+    r"variable 'x\\ny' has a type": table({HEADER_KEY: header(), b"x\ny": entry(7, (2,), 0, 8, 0)}),
     "its last bytes are missing or wrong": WHOLE[:-1],
     "last bytes are missing or wrong \\(of 0\\)": b"",
     "a block ends at byte": WHOLE[len(WHOLE) // 2 :],
