@@ -27,5 +27,5 @@ def test_what_is_changed_is_told_and_refused_by_those_who_do_not_know_it():
     options = SeparationOptions(device="cpu", wiener=True)
     assert options.changed() == ("device", "wiener")
     options.refuse_all_but(("wiener",), separator="some")
-    with pytest.raises(InputError, match="^some: option is not known.*expected --device, found --wiener$"):
+    with pytest.raises(InputError, match=r"^some: option is not known.*expected --device, found --wiener$"):
         options.refuse_all_but(("device",), separator="some")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from cadenza_remix.audio.blocks import AudioBlocks
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.errors import InputError, ModelError
 from cadenza_remix.separation.loading import load_separator, separator_names
@@ -156,7 +157,7 @@ BROKEN = {
     ),
     "stems as a list": (
         "class build:\n  name, stems = 'some:broken', ['vocals']",
-        r"a wrong stems: expected a tuple of names, found \['vocals'\]",
+        r"a wrong stems: expected a tuple of different names, found \['vocals'\]",
     ),
     "a rate in kHz": (
         "class build:\n  name, stems, sample_rate = 'some:broken', ('vocals',), 44.1",
@@ -175,6 +176,130 @@ def test_a_broken_plugin_fails_alone_and_says_whose_it_is(site, source, says):
     assert str(caught.value).startswith("some:broken: plug-in some_package:build of some-package 1.0 ")
     assert "\n" not in str(caught.value)
     assert load_separator("good:one").name == "good:one"
+
+
+OWN = """
+import numpy as np
+from cadenza_remix.errors import InputError
+from cadenza_remix.separation.separator import separate_whole
+from cadenza_remix.separation.stems import Stems
+from cadenza_remix.audio.signal import Audio
+
+class build:
+    name, stems, sample_rate, fingerprint = "some:own", ("vocals", "rest"), 44100, "a"
+    def __repr__(self): return "Own()"
+    def separate(self, audio, *, progress=None): {separate}
+    def separate_blocks(self, source, *, progress=None):
+        {separate_blocks}
+"""
+WHOLE = "return separate_whole(self, audio, progress=progress)"
+EACH = "for b in source.blocks(): yield "
+
+
+def own(site, separate_blocks="pass", separate=WHOLE):
+    source = OWN.format(separate=separate, separate_blocks=separate_blocks)
+    install(site, "some-package", {"some:own": "some_package:build"}, source)
+    return load_separator("some:own")
+
+
+def song(n_samples=1000):
+    return Audio(np.random.default_rng(0).uniform(-1, 1, (n_samples, 2)), RATE, "noise")
+
+
+def test_a_plugins_own_class_gives_what_it_gives(site):
+    separator = own(site, EACH + "{'vocals': b, 'rest': -b}")
+    assert repr(separator) == "Own()"
+    assert (separator.device, separator.private_data, separator.training_data) == ("CPU", None, None)
+    audio = song()
+    blocks = list(separator.separate_blocks(AudioBlocks(audio, 300)))
+    assert [len(block["rest"]) for block in blocks] == [300, 300, 300, 100]
+    assert np.array_equal(np.concatenate([block["rest"] for block in blocks]), -audio.samples)
+    assert np.array_equal(separator.separate(audio)["vocals"].samples, audio.samples)
+
+
+WRONG_BLOCKS = {
+    "a stem too few": (EACH + "{'vocals': b}", "wrong stems of a block: expected vocals, rest, found vocals"),
+    "a list": (EACH + "[b, b]", "wrong stems of a block: .*found list"),
+    "no blocks": ("return None", "failed: TypeError: 'NoneType' object is not iterable"),
+    "none of them": ("return []", "did not read the song to its end: it read 0 samples"),
+    "one of them": (
+        "b = next(source.blocks()); yield {'vocals': b, 'rest': b}",
+        "did not read the song to its end: it read 300 samples",
+    ),
+    "samples that it cannot know": (
+        "b = np.zeros((10, 2)); yield {'vocals': b, 'rest': b}",
+        "wrong length of its stems: expected at most the 0 samples .* found 10",
+    ),
+    "never an end": (
+        "for b in source.blocks(): pass\n        while True: yield {'vocals': b, 'rest': b}",
+        "wrong length of its stems: expected at most the 1000 samples",
+    ),
+    "too short": (EACH + "{'vocals': b[1:], 'rest': b[1:]}", "wrong length of its stems: expected 1000.*found 996"),
+    "uneven": (EACH + "{'vocals': b, 'rest': b[1:]}", r"wrong shape of rest in a block: expected \(300, 2\)"),
+    "mono": (EACH + "{'vocals': b[:, :1], 'rest': b[:, :1]}", r"wrong shape of vocals.*found \(300, 1\)"),
+    "3-D": (EACH + "{'vocals': b[None], 'rest': b}", r"expected \(n_samples, 2\), found \(1, 300, 2\)"),
+    "integers": (EACH + "{'vocals': (b * 9).astype(int), 'rest': b}", "wrong kind of vocals.*found int64"),
+    "NaN": (EACH + "{'vocals': b * np.nan, 'rest': b}", "vocals is not finite"),
+    "an error": ("yield {'vocals': 1}['x']", "failed: KeyError: 'x'"),
+    "an error at once": ("raise RuntimeError('no\\nmemory')", "failed: RuntimeError: no memory"),
+    "an exit": ("import sys; sys.exit(5)", "failed: SystemExit: 5"),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("body", "says"), WRONG_BLOCKS.values(), ids=WRONG_BLOCKS)
+def test_wrong_blocks_of_a_plugin_are_refused(site, body, says):
+    separator = own(site, body)
+    with pytest.raises(ModelError, match=says) as caught:
+        for _ in separator.separate_blocks(AudioBlocks(song(), 300)):
+            pass
+    assert str(caught.value).startswith("some:own: plug-in some_package:build of some-package 1.0")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("return None", "gave no stems: expected Stems, found NoneType"),
+        ("return Stems({'vocals': audio})", "wrong stems: expected vocals, rest, found vocals"),
+        ("return Stems(dict.fromkeys(self.stems, audio.excerpt(0, 0.01)))", "wrong length.*expected 1000, found 441"),
+        ("return Stems(dict.fromkeys(self.stems, Audio(audio.samples, 48000)))", "wrong sample rate.*found 48000"),
+        ("raise NotImplementedError", "failed: NotImplementedError"),
+        ("raise SystemExit(5)", "failed: SystemExit: 5"),
+        (WHOLE, "^some:own: wrong length: expected 1000 samples, found 999"),
+    ],
+)
+def test_wrong_stems_of_a_plugin_are_refused(site, body, says):
+    separator = own(site, EACH + "{'vocals': b[1:], 'rest': b[1:]}", separate=body)
+    with pytest.raises(ModelError, match=says) as caught:
+        separator.separate(song())
+    assert str(caught.value).startswith("some:own: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_others_raise_within_a_plugin_is_not_laid_to_its_charge(site):
+    class Stopped(Exception):
+        pass
+
+    def stop(share):
+        raise Stopped
+
+    separator = own(
+        site, "for b in source.blocks():\n            progress(0.5)\n            yield {'vocals': b, 'rest': b}"
+    )
+    with pytest.raises(Stopped):
+        separator.separate(song(), progress=stop)
+    source = AudioBlocks(song(), 300)
+    for error in (InputError("cut off", where="song.wav"), Stopped()):
+
+        def fail(error=error):
+            yield song(300).samples
+            raise error
+
+        object.__setattr__(source, "blocks", fail)
+        with pytest.raises(type(error)) as caught:
+            list(separator.separate_blocks(source, progress=lambda share: None))
+        assert caught.value is error
 
 
 def test_what_a_plugin_raises_on_purpose_is_passed_on(site):
@@ -211,8 +336,10 @@ def test_options_go_to_those_who_take_them(site):
     load_separator("some:choosy", options=asked)
     load_separator("some:choosy")
     assert sys.modules["some_package"].seen == [asked, SeparationOptions()]
-    with pytest.raises(InputError, match=r"some:plain: option is not known.*expected no options, found --device"):
-        load_separator("some:plain", options=asked)
+    with pytest.raises(InputError, match=r"some:plain: option is not known.*expected no options, found --wiener"):
+        load_separator("some:plain", options=SeparationOptions(wiener=True))
+    # A processor is what everything runs on.
+    assert load_separator("some:plain", options=asked).name == "some:plain"
     assert load_separator("some:plain").name == "some:plain"
 
 

@@ -198,7 +198,7 @@ def test_another_rate_is_refused():
         (lambda samples: dict.fromkeys(STEMS, samples + 1j), r"wrong kind of vocals.*floats.*found complex64"),
         (lambda samples: dict.fromkeys(STEMS, samples.astype(np.int16)), r"wrong kind of vocals.*floats.*found int16"),
         (lambda samples: dict.fromkeys(STEMS, "abc"), r"wrong kind of vocals.*found <U3"),
-        (lambda samples: dict.fromkeys(STEMS, [[1.0, 2.0], [3.0]]), "vocals in a window is no array.*found list"),
+        (lambda samples: {stem: [[1.0, 2.0], [3.0]] for stem in STEMS}, "vocals in a window is no array.*found list"),
         (lambda samples: None, "wrong stems of a window: .*found NoneType"),
         (lambda samples: {"vocals": samples}["x"], "^test: its function failed on a window: KeyError: 'x'$"),
         (lambda samples: sys.exit(5), "^test: its function failed on a window: SystemExit: 5$"),
@@ -216,7 +216,7 @@ def test_what_a_function_raises_on_purpose_is_passed_on():
     def choosy(samples):
         raise InputError("too loud", where="my model")
 
-    with pytest.raises(InputError, match="^my model: too loud$"):
+    with pytest.raises(InputError, match=r"^my model: too loud$"):
         separator(Windows(100, 30), choosy).separate(music(200))
 
 

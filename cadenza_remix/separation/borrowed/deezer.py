@@ -21,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
-from cadenza_remix.audio.blocks import Block, BlockSource, StemBlock
+from cadenza_remix.audio.blocks import Block, BlockSource, StemBlock, checked_blocks
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.errors import ModelError, unknown_name
 from cadenza_remix.separation.borrowed.deezer_engine import COMMAND, DeezerEngine, find_engine
@@ -143,7 +143,7 @@ class DeezerSeparator:
         n_expected = None if source.duration_s is None else source.duration_s * self.sample_rate
         n_done = 0
         for window, kept, last in cut(
-            source.blocks(),
+            checked_blocks(source),
             segment=self._segment,
             n_segments=self._segments_kept,
             hop=self._hop,

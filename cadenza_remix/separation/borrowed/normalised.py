@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cadenza_remix.audio.blocks import Block, BlockSource, StemBlock
+from cadenza_remix.audio.blocks import Block, BlockSource, StemBlock, checked_blocks
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.separation.separator import Progress, check_source_rate, separate_whole
 from cadenza_remix.separation.stems import Stems
@@ -69,7 +69,7 @@ def song_level(source: BlockSource) -> SongLevel:
     The deviation is that of a sample (divided by n - 1), zero for a single one.
     """
     n_samples, mean, squares = 0, 0.0, 0.0
-    for samples, n_left in cut(source.blocks(), _CHUNK):
+    for samples, n_left in cut(checked_blocks(source), _CHUNK):
         mono = samples[:n_left].mean(axis=1, dtype=np.float64)
         # Chunks are joined by their means (Chan, Golub & LeVeque 1983): no small difference of large sums.
         step = mono.mean() - mean
@@ -101,5 +101,5 @@ class _Normalised:
         return self.source.duration_s
 
     def blocks(self) -> Iterator[Block]:
-        for block in self.source.blocks():
+        for block in checked_blocks(self.source):
             yield (block - self.mean) / self.deviation
