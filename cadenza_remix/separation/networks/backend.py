@@ -180,6 +180,8 @@ def load_tensorflow(purpose: str = "reading TensorFlow checkpoints") -> ModuleTy
 
     The number of its threads becomes a power of two: on our networks it was found to give the same to the last bit
     with 1, 2, 4, 8, 16 and 32 threads, and something else (by up to 2e-6 in masks) with 3, 5, 6, 12, 24 and 64.
+    Operations run one after another: side by side, on a busy machine, one segment in 150 came out with other last bits
+    (2e-7), for a reason that was not found; one after another none of 500 did, and they take 1 to 2 % longer.
 
     Raises
     ------
@@ -190,6 +192,7 @@ def load_tensorflow(purpose: str = "reading TensorFlow checkpoints") -> ModuleTy
         return sys.modules["tensorflow"]
     tensorflow = _load("tensorflow", purpose)
     tensorflow.config.threading.set_intra_op_parallelism_threads(n_threads())
+    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     return tensorflow
 
 
