@@ -160,7 +160,7 @@ def long_song(separator: Any, run: Callable[[Signals], Stems], samples: Signals,
 
 def _lost_by_fades(separator: Any, samples: Signals) -> float:
     copying = WindowedSeparator(
-        "copy", lambda part: {"all": part}, stems=("all",), sample_rate=RATE, windows=separator.windows, fingerprint=""
+        "copy", lambda part: {"all": part}, stems=("all",), sample_rate=RATE, windows=separator.windows, fingerprint="0"
     )
     return largest_difference(ours(copying, samples), {"all": samples})
 
