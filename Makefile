@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint parity bench clean
+.PHONY: demo test test-slurm lint parity bench clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml
@@ -22,18 +22,25 @@ demo: $(VENV)/.models
 	$(BIN)/cadenza-remix demo --out out/demo
 
 test: $(VENV)/.models
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
+
+# The same on a real two-node Slurm that is started on this machine (Debian: slurmctld slurmd slurm-client).
+test-slurm: $(VENV)/.models
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Live comparison with pyclarity, Deezer's Spleeter, Demucs and Open-Unmix, in environments of their own.
-.venv-clarity/.installed:
-	$(PYTHON) -m venv .venv-clarity
-	.venv-clarity/bin/$(PIP_INSTALL) torch==2.13.0
-	.venv-clarity/bin/$(PIP_INSTALL) pyclarity==0.9.0 museval==0.4.1
+# Live comparison with pyclarity, museval, other people's separators and the other back ends: one environment for all that
+# goes together. Deezer's package needs an older TensorFlow and NumPy, so it has one of its own.
+.venv-references/.installed:
+	$(PYTHON) -m venv .venv-references
+	.venv-references/bin/$(PIP_INSTALL) torch==2.13.0
+	.venv-references/bin/$(PIP_INSTALL) pyclarity==0.9.0 museval==0.4.1 torchaudio==2.11.0 demucs==4.1.0 openunmix==1.3.0 'jax>=0.5' 'keras>=3.10' scipy soundfile soxr
+	# What PyPI has is linked against CUDA; without these files torchaudio runs on what Python it has, which is all that is used.
+	rm -f .venv-references/lib/python3*/site-packages/torchaudio/lib/*.so
 	touch $@
 
 .venv-spleeter/.installed:
@@ -41,26 +48,17 @@ lint: $(VENV)/.installed
 	.venv-spleeter/bin/$(PIP_INSTALL) spleeter==2.4.2
 	touch $@
 
-# Other people's separators, and the other back ends that our networks run on.
-.venv-borrowed/.installed: pyproject.toml
-	$(PYTHON) -m venv .venv-borrowed
-	.venv-borrowed/bin/$(PIP_INSTALL) torch==2.13.0
-	.venv-borrowed/bin/$(PIP_INSTALL) torchaudio==2.11.0 demucs==4.1.0 openunmix==1.3.0 'jax>=0.5' 'keras>=3.10' scipy soundfile soxr
-	# What PyPI has is linked against CUDA; without these files torchaudio runs on what Python it has, which is all that is used.
-	rm -f .venv-borrowed/lib/python3*/site-packages/torchaudio/lib/*.so
-	touch $@
-
 build/music.npz: $(VENV)/.installed
 	$(BIN)/python evaluation/music.py $@
 
-parity: $(VENV)/.models .venv-clarity/.installed .venv-spleeter/.installed .venv-borrowed/.installed build/music.npz
-	$(BIN)/python evaluation/parity/run.py --music build/music.npz --clarity-python .venv-clarity/bin/python --spleeter-python .venv-spleeter/bin/python --borrowed-python .venv-borrowed/bin/python
+parity: $(VENV)/.models .venv-references/.installed .venv-spleeter/.installed build/music.npz
+	$(BIN)/python evaluation/parity/run.py --music build/music.npz --references-python .venv-references/bin/python --spleeter-python .venv-spleeter/bin/python
 
 # Speed beside the references, on a quiet machine: about half an hour. The tables are kept.
-bench: $(VENV)/.models .venv-clarity/.installed .venv-spleeter/.installed build/music.npz
+bench: $(VENV)/.models .venv-references/.installed .venv-spleeter/.installed build/music.npz
 	PYTHONPATH=. $(BIN)/python evaluation/benchmarks/separation.py --spleeter-python .venv-spleeter/bin/python --music build/music.npz --out evaluation/results/benchmark_separation.md
-	PYTHONPATH=. .venv-clarity/bin/python evaluation/benchmarks/haaqi.py --music build/music.npz --out evaluation/results/benchmark_haaqi.md
-	PYTHONPATH=. .venv-clarity/bin/python evaluation/benchmarks/bsseval.py --music build/music.npz --out evaluation/results/benchmark_bsseval.md
+	PYTHONPATH=. .venv-references/bin/python evaluation/benchmarks/haaqi.py --music build/music.npz --out evaluation/results/benchmark_haaqi.md
+	PYTHONPATH=. .venv-references/bin/python evaluation/benchmarks/bsseval.py --music build/music.npz --out evaluation/results/benchmark_bsseval.md
 	$(BIN)/python evaluation/benchmarks/scoring.py --work build/benchmark_scoring --out evaluation/results/benchmark_scoring.md
 
 clean:

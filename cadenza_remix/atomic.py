@@ -1,11 +1,21 @@
-"""Files that are there whole or not at all: written beside a temporary name, then renamed."""
+"""Files that are there whole or not at all: written beside a temporary name, then renamed.
+
+A temporary name tells who writes it: machine, process, and a random number. On a shared disk a process number says
+nothing about other machines, so that the leftovers of a killed process are removed by its own machine alone, until it
+starts again; `remove_leftovers` removes the others when nobody is at work.
+"""
 
 from __future__ import annotations
 
+import errno
+import functools
 import glob
+import hashlib
 import json
 import os
+import re
 import secrets
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,14 +23,19 @@ from typing import Any
 
 from cadenza_remix.errors import OutputError
 
+# Versions before the machine was part of the name left it out; what they left counts as this machine's.
+_TEMPORARY = re.compile(r"\..+\.(?:(?P<machine>[0-9a-f]{8})-)?(?P<pid>\d+)-[0-9a-f]{8}\.part(?:\.[^.]*)?", re.DOTALL)
+_PROBE = re.compile(r"\.[0-9a-f]{8}\.part")
+_CANNOT_LINK = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it becomes ``path`` when the block ends well, and goes away otherwise.
 
     The temporary name keeps the suffix, so that writers which look at it still work. Folders are made as needed. What a
-    killed process left of the same file is removed; what a running one is writing stays, and the last one to finish
-    wins.
+    killed process of this machine left of the same file is removed; what a running one is writing stays, as does what
+    another machine wrote, and the last one to finish wins.
 
     Raises
     ------
@@ -28,12 +43,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         The folder cannot be made or written, or the disk is full.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part{target.suffix}")
+    temporary = _temporary(target)
     try:
         make_folder(target.parent)
-        for leftover in target.parent.glob(f".{glob.escape(target.name)}.*-????????.part{glob.escape(target.suffix)}"):
-            if not _is_running(leftover.name[len(target.name) + 2 :].split("-")[0]):
-                leftover.unlink(missing_ok=True)
+        _remove_dead(target)
         yield temporary
         temporary.replace(target)
     except OSError as error:
@@ -43,15 +56,104 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _is_running(process_id: str) -> bool:
-    """Tell whether a process of this machine is alive; a name that holds no process id stays untouched as well."""
+def create_text(path: str | Path, text: str) -> bool:
+    """Write UTF-8 text to a new file; return False, and change nothing, when there is one of this name.
+
+    Of several that do so at once, on whatever machines, one gets True.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be made or written, or the disk is full.
+    """
+    target = Path(path)
+    temporary = _temporary(target)
     try:
-        os.kill(int(process_id), 0)
+        make_folder(target.parent)
+        _remove_dead(target)
+        temporary.write_text(text, encoding="utf-8")
+        return _link(temporary, target)
+    except OSError as error:
+        raise writing_failed(target, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _link(temporary: Path, target: Path) -> bool:
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        # A network's answer may be lost: asked again, the server finds the link that it has just made.
+        return temporary.stat().st_nlink > 1
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        try:  # a disk without links: the file is empty for a moment
+            with target.open("xb") as file:
+                file.write(temporary.read_bytes())
+        except FileExistsError:
+            return False
+    return True
+
+
+def remove_leftovers(folder: str | Path) -> int:
+    """Remove every temporary file below a folder, whoever wrote it; return how many there were.
+
+    Only for when nothing else works there: what is being written now would fail.
+
+    Raises
+    ------
+    OutputError
+        One cannot be removed.
+    """
+    n_removed = 0
+    for parent, _, names in os.walk(folder):  # links to folders are not followed
+        for name in names:
+            if _TEMPORARY.fullmatch(name) or _PROBE.fullmatch(name):
+                path = Path(parent, name)
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise OutputError(f"{path}: cannot be removed: {error.strerror or error}") from error
+                n_removed += 1
+    return n_removed
+
+
+@functools.cache
+def machine_token() -> str:
+    """Return eight hexadecimal digits for this machine since its last start: process numbers mean something in it."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+    with suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))  # a container counts its processes by itself
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def is_running(process_id: int) -> bool:
+    """Tell whether a process of this machine is alive."""
+    try:
+        os.kill(process_id, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except (PermissionError, ValueError):
-        return True
+    except PermissionError:  # another user's
+        pass
     return True
+
+
+def _temporary(target: Path) -> Path:
+    who = f"{machine_token()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return target.with_name(f".{target.name}.{who}.part{target.suffix}")
+
+
+def _remove_dead(target: Path) -> None:
+    """Remove the temporaries of a file that processes of this machine left when they died."""
+    pattern = f".{glob.escape(target.name)}.*-????????.part{glob.escape(target.suffix)}"
+    for leftover in target.parent.glob(pattern):
+        named = _TEMPORARY.fullmatch(leftover.name)
+        if named and named["machine"] in (None, machine_token()) and not is_running(int(named["pid"])):
+            leftover.unlink(missing_ok=True)
 
 
 @contextmanager

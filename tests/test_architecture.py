@@ -17,6 +17,7 @@ LAYERS = [
     {"metrics"},
     {"challenge"},
     {"runs"},
+    {"slurm"},
     {"report"},
     {"console", "demo"},
     {"cli"},

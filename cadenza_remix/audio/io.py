@@ -6,6 +6,7 @@ MUSDB18. No external program is needed.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,26 @@ def write_flac16(path: str | Path, samples: NDArray[np.floating], sample_rate: i
 
     Full scale is 32768, as the challenge's reader divides by it; a sample of exactly 1.0 is stored as 32767.
     """
-    clipped = int(np.count_nonzero(np.abs(samples) > 1.0))
-    integers = np.clip(np.rint(np.asarray(samples, dtype=np.float64) * 32768.0), -32768, 32767).astype(np.int16)
-    _write(Path(path), integers, sample_rate, "FLAC", "PCM_16")
-    return clipped
+    _write(Path(path), _integers16(samples), sample_rate, "FLAC", "PCM_16")
+    return int(np.count_nonzero(np.abs(samples) > 1.0))
+
+
+def flac16_bytes(samples: NDArray[np.floating], sample_rate: int) -> bytes:
+    """Return what `write_flac16` writes."""
+    file = io.BytesIO()
+    soundfile.write(file, _integers16(samples), sample_rate, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
+
+
+def wav16_bytes(audio: Audio) -> bytes:
+    """Return what `write_wav` writes with 16 bits."""
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(audio.samples, -1.0, 1.0), audio.sample_rate, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def _integers16(samples: NDArray[np.floating]) -> NDArray[np.int16]:
+    return np.clip(np.rint(np.asarray(samples, dtype=np.float64) * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def read_scaled_flac(path: str | Path) -> Audio:
@@ -169,12 +186,19 @@ def _read_whole(path: Path, stream_index: int = 0) -> tuple[NDArray[np.float32],
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), properties.sample_rate
 
 
+def write_float_wav(path: Path, samples: NDArray[np.floating], sample_rate: int) -> None:
+    """Write a WAV of 32-bit floats to exactly this place, not atomically.
+
+    libsndfile puts the time of writing into such a file: the same samples would give other bytes.
+    """
+    wavfile.write(path, sample_rate, samples)
+
+
 def _write(path: Path, samples: NDArray[Any], sample_rate: int, container: str, subtype: str) -> None:
     with atomic_path(path) as temporary:
         try:
             if subtype == "FLOAT":
-                # libsndfile puts the time of writing into such a file: the same samples would give other bytes.
-                wavfile.write(temporary, sample_rate, samples)
+                write_float_wav(temporary, samples, sample_rate)
             else:
                 soundfile.write(temporary, samples, sample_rate, format=container, subtype=subtype)
         except (soundfile.LibsndfileError, RuntimeError) as error:

@@ -220,8 +220,23 @@ def _root_of(folder: Path) -> Path:
     return folder
 
 
-def _open_folder(root: Path) -> EnhancedTree:
-    files = (file.relative_to(root).as_posix() for file in root.rglob("*") if not file.is_dir())
+def open_pair(folder: str | Path, pair: Pair) -> EnhancedTree:
+    """Open the files of one pair in a folder with one folder per listener: the rest is not even listed.
+
+    Raises
+    ------
+    InputError
+        There is no folder of this pair.
+    """
+    root = Path(folder)
+    own = root / pair.listener / pair.song
+    if not own.is_dir():
+        raise InputError("enhanced signals are missing", where=own, expected="the eight stems of this pair")
+    return _open_folder(root, below=own)
+
+
+def _open_folder(root: Path, *, below: Path | None = None) -> EnhancedTree:
+    files = (file.relative_to(root).as_posix() for file in (below or root).rglob("*") if not file.is_dir())
 
     def read(name: str) -> bytes:
         file = root / name

@@ -14,6 +14,7 @@ import typer
 from cadenza_remix.cli import engines  # noqa: F401  (adds its command to those of models)
 from cadenza_remix.cli.jobs import demo, enhance
 from cadenza_remix.cli.models import models
+from cadenza_remix.cli.runs import run, shard
 from cadenza_remix.cli.scoring import score
 from cadenza_remix.cli.separating import separate
 from cadenza_remix.cli.submission import submission
@@ -29,9 +30,11 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(enhance)
+app.command()(run)
 app.command()(score)
 app.command()(separate)
 app.add_typer(models, name="models")
+app.add_typer(shard, name="shard")
 app.add_typer(submission, name="submission")
 
 

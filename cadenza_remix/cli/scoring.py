@@ -70,6 +70,7 @@ def score(
     from cadenza_remix.challenge.metadata import load_segments, load_songs
     from cadenza_remix.hearing.audiogram import load_listeners
     from cadenza_remix.report.comparison import read_other
+    from cadenza_remix.report.scores import beside
     from cadenza_remix.runs.scoring import expected_pairs, plan_scores, run_scores
     from cadenza_remix.runs.sources import EntryFiles
     from cadenza_remix.runs.validating import validate_entry
@@ -87,7 +88,7 @@ def score(
         _check_other(compare, other, out_file, pairs)
     check_writable(out_file.parent)
     plan = plan_scores(
-        source, pairs, references=references, listeners=people, segments=cuts, records=_beside(out_file, "_records"),
+        source, pairs, references=references, listeners=people, segments=cuts, records=beside(out_file, "_records"),
         scorer=scorer, noise=noise,
     )  # fmt: skip
     if songs is None:
@@ -146,11 +147,13 @@ def _in_order(
 
 def _check_out(out_file: Path, root: Path) -> None:
     """Refuse names that would fail after hours of work."""
+    from cadenza_remix.report.scores import beside
+
     if out_file.is_dir():
         raise InputError("is a folder", where=out_file, expected="the name of the table to write")
     for ending in ("_tidy.csv", "_summary.csv", "_compared.csv"):
-        if _beside(out_file, ending).is_dir():
-            raise InputError("is a folder", where=_beside(out_file, ending), expected="a place for a table")
+        if beside(out_file, ending).is_dir():
+            raise InputError("is a folder", where=beside(out_file, ending), expected="a place for a table")
     if root.is_dir() and root.resolve() in out_file.resolve().parents:
         raise InputError(
             "would lie among the files of the entry", where=out_file, expected="a place outside", found=root
@@ -185,23 +188,18 @@ def _write_tables(
     n_pairs: int,
     published: bool,
 ) -> None:
-    from cadenza_remix.challenge.scores import write_scores
     from cadenza_remix.report.comparison import compare, print_comparison, write_comparison_csv
     from cadenza_remix.report.published import published_results
-    from cadenza_remix.report.statistics import print_statistics, summarise, write_statistics_csv
-    from cadenza_remix.report.tidy import tidy_frame, write_tidy_csv
+    from cadenza_remix.report.scores import beside, write_score_tables
+    from cadenza_remix.report.statistics import print_statistics
     from cadenza_remix.runs.score_job import differing_settings
 
-    tidy = tidy_frame([record.results for record in report.records])
-    statistics = summarise(tidy, listeners=listeners, songs=songs)
-    written = [out_file, _beside(out_file, "_tidy.csv"), _beside(out_file, "_summary.csv")]
-    write_scores(out_file, report.rows, pairs=[row.pair for row in report.rows])
-    write_tidy_csv(tidy, written[1])
-    write_statistics_csv(statistics, written[2])
-    print_statistics(statistics, out, published_results() if published else None)
+    tables = write_score_tables(report.records, out_file, listeners=listeners, songs=songs)
+    tidy, written = tables.tidy, [*tables.written]
+    print_statistics(tables.statistics, out, published_results() if published else None)
     if other is not None and other_file is not None:
         comparison = compare(tidy, other, listeners=listeners, songs=songs)
-        written.append(_beside(out_file, "_compared.csv"))
+        written.append(beside(out_file, "_compared.csv"))
         write_comparison_csv(comparison, written[-1])
         print_comparison(comparison, out, this=str(out_file), other=str(other_file))
         if differing := differing_settings(report.records, scores_file=other_file):
@@ -210,7 +208,3 @@ def _write_tables(
     of_all = f" of {n_pairs}: NOT ALL" if len(report.rows) < n_pairs else ""
     names = ", ".join(map(str, written))
     tell(f"mean HAAQI {mean:.4f}, pairs: {len(report.rows)}{of_all} ({report.n_found} found done): {names}")
-
-
-def _beside(out_file: Path, ending: str) -> Path:
-    return out_file.with_name(out_file.stem + ending)

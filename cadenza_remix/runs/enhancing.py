@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cadenza_remix.atomic import all_or_none, check_writable, make_folder, write_text
-from cadenza_remix.audio.io import write_flac16, write_wav
+from cadenza_remix.atomic import check_writable
+from cadenza_remix.audio.io import flac16_bytes, wav16_bytes
 from cadenza_remix.audio.signal import EARS, MUSIC_SAMPLE_RATE, STEMS, Audio
 from cadenza_remix.challenge.metadata import SongSegments
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER, channel_name, pair_paths, remix_path, scale_path, stem_path
@@ -20,9 +20,10 @@ from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.hearing.band_pass import band_pass
 from cadenza_remix.remix import Chain, Enhanced, at_listening_level, enhance_stems, soft_clip
 from cadenza_remix.runs.demixing import Demixer
+from cadenza_remix.runs.outputs import all_at_once
 from cadenza_remix.runs.pool import Failure, run_units
 from cadenza_remix.runs.progress import NoProgress, Progress
-from cadenza_remix.runs.records import Record, digest, file_sizes, finished
+from cadenza_remix.runs.records import Record, digest, file_sizes, finished, read_record
 from cadenza_remix.runs.songs import SongFile
 from cadenza_remix.separation.separator import Separator
 
@@ -96,7 +97,7 @@ def enhance_songs(
     if chain.band_pass is not None:  # says what is wrong with it before anything is demixed
         band_pass(np.zeros(1), sample_rate=MUSIC_SAMPLE_RATE, settings=chain.band_pass)
     check_writable(out)
-    pending: dict[str, list[_PairUnit]] = {}
+    pending: dict[str, list[PairWork]] = {}
     failures: list[Failure] = []
     n_made = n_found = n_over = n_samples = 0
     for name in dict.fromkeys(pair.song for pair in pairs):
@@ -107,14 +108,20 @@ def enhance_songs(
             continue
         cut = segments[name] if segments else None
         for pair in (pair for pair in pairs if pair.song == name):
-            unit = _PairUnit(pair, listeners[pair.listener], chain, out, cut, wav, demix_key)
-            record = finished(unit.record_path, unit.key, out)
+            unit = PairWork(pair, listeners[pair.listener], chain, out, cut, wav, demix_key)
+            record = unit.find()
             if record is None:
                 pending.setdefault(name, []).append(unit)
             else:
                 n_found += 1
                 n_over += record.results["n_over_full_scale"]
                 n_samples += record.results["n_remix_samples"]
+
+    def make(unit: PairWork, stems: Mapping[str, Audio]) -> tuple[int, int]:
+        counts = unit.make(stems)
+        progress.advance("enhance")
+        return counts
+
     progress.start("demix", len(pending))
     progress.start("enhance", sum(map(len, pending.values())))
     for name, units in pending.items():
@@ -127,7 +134,7 @@ def enhance_songs(
             continue
         counts, failed = run_units(
             units,
-            lambda unit, stems=stems: _make_pair(unit, stems, progress),  # type: ignore[misc]
+            lambda unit, stems=stems: make(unit, stems),  # type: ignore[misc]
             n_workers=n_workers,
             name=lambda unit: f"enhance {unit.pair.song} for {unit.pair.listener}",
         )
@@ -139,7 +146,13 @@ def enhance_songs(
 
 
 @dataclass(frozen=True)
-class _PairUnit:
+class PairWork:
+    """One song for one listener: what its files depend on, and the making of them.
+
+    ``out``: the folder of the run; ``segments``: what of the song is handed in, in test mode; ``wav``: also a WAV to
+    listen to; ``demix_key``: tells from which stems.
+    """
+
     pair: Pair
     listener: Listener
     chain: Chain
@@ -178,48 +191,66 @@ class _PairUnit:
     def wav_path(self) -> Path:
         return self.out / LISTEN_FOLDER / self.pair.listener / f"{self.pair.listener}_{self.pair.song}_remix.wav"
 
+    def find(self) -> Record | None:
+        """Return the record of the pair if it is done: same key, all files there."""
+        return finished(self.record_path, self.key, self.out)
 
-def _make_pair(unit: _PairUnit, stems: Mapping[str, Audio], progress: Progress) -> tuple[int, int]:
-    """Enhance one song for one listener, write files and record; return the samples over full scale, and all."""
-    enhanced = enhance_stems(stems, unit.listener, unit.chain)
-    if unit.segments is not None:
-        enhanced = _cut(enhanced, unit.segments)
-    root = unit.out / ENHANCED_FOLDER
-    song, listener = unit.pair
-    # Files of other settings go first: a run that is killed here must not leave a mixture of the two.
-    for path in (unit.record_path, *pair_paths(root, listener, song), unit.wav_path):
-        path.unlink(missing_ok=True)
-    remix = enhanced.remix
-    scales = {}
-    made = [*pair_paths(root, listener, song), *([unit.wav_path] if unit.wav else [])]
-    with all_or_none(made):
+    def make(self, stems: Mapping[str, Audio]) -> tuple[int, int]:
+        """Enhance the song for the listener, write files and record; return the samples over full scale, and all."""
+        enhanced = enhance_stems(stems, self.listener, self.chain)
+        if self.segments is not None:
+            enhanced = _cut(enhanced, self.segments)
+        song, listener = self.pair
+        remix = enhanced.remix
+        contents, scales = self._contents(enhanced)
+        with all_at_once(list(contents)) as temporaries:
+            for temporary, content in zip(temporaries, contents.values(), strict=True):
+                temporary.write_bytes(content)
+            self._forget_others()
+        n_over = int(np.count_nonzero(np.abs(remix.samples) > 1.0))
+        results = {
+            "n_over_full_scale": n_over,
+            "n_remix_samples": remix.samples.size,
+            "remix_peak_lin": float(np.abs(remix.samples).max()),
+            "stem_peaks_lin": scales,
+        }
+        files = file_sizes(list(contents), self.out)
+        Record(f"enhance {song} for {listener}", self.key, self.settings, files, results).write(self.record_path)
+        return n_over, remix.samples.size
+
+    def _contents(self, enhanced: Enhanced) -> tuple[dict[Path, bytes], dict[str, float]]:
+        """Return the files of the pair, and the scale of each stem.
+
+        They are made in memory: on a shared disk one write of a whole file beats the many small ones of a coder.
+        """
+        root = self.out / ENHANCED_FOLDER
+        song, listener = self.pair
+        contents: dict[Path, bytes] = {}
+        scales = {}
         for ear in EARS:
             for stem in STEMS:
-                channel = channel_name(ear, stem)
-                scales[channel] = _write_stem(stem_path(root, listener, song, ear, stem), enhanced.stems[channel])
-        write_flac16(remix_path(root, listener, song), soft_clip(remix.samples), remix.sample_rate)
-        if unit.wav:
-            write_wav(unit.wav_path, at_listening_level(remix))
-    n_over = int(np.count_nonzero(np.abs(remix.samples) > 1.0))
-    results = {
-        "n_over_full_scale": n_over,
-        "n_remix_samples": remix.samples.size,
-        "remix_peak_lin": float(np.abs(remix.samples).max()),
-        "stem_peaks_lin": scales,
-    }
-    files = file_sizes(made, unit.out)
-    Record(f"enhance {song} for {listener}", unit.key, unit.settings, files, results).write(unit.record_path)
-    progress.advance("enhance")
-    return n_over, remix.samples.size
+                channel, path = channel_name(ear, stem), stem_path(root, listener, song, ear, stem)
+                audio = enhanced.stems[channel]
+                peak = float(np.abs(audio.samples).max()) or 1.0  # silence is written with a scale of 1
+                scales[channel] = peak
+                contents[scale_path(path)] = repr(peak).encode()
+                contents[path] = flac16_bytes(audio.samples.astype(np.float64) / peak, audio.sample_rate)
+        remix = enhanced.remix
+        contents[remix_path(root, listener, song)] = flac16_bytes(soft_clip(remix.samples), remix.sample_rate)
+        if self.wav:
+            contents[self.wav_path] = wav16_bytes(at_listening_level(remix))
+        return contents, scales
 
+    def _forget_others(self) -> None:
+        """Remove the record and files of other settings: a run that is killed now must not leave a mixture of the two.
 
-def _write_stem(path: Path, audio: Audio) -> float:
-    """Write one stem scaled to its peak, and the peak beside it; return it. Silence is written with a scale of 1."""
-    peak = float(np.abs(audio.samples).max()) or 1.0
-    make_folder(path.parent)
-    write_text(scale_path(path), repr(peak))
-    write_flac16(path, audio.samples.astype(np.float64) / peak, audio.sample_rate)
-    return peak
+        Files of these very settings stay: another process may have made them in the meantime.
+        """
+        record = read_record(self.record_path)
+        if record is None or record.key != self.key:
+            for path in (self.record_path, *pair_paths(self.out / ENHANCED_FOLDER, self.pair.listener, self.pair.song)):
+                path.unlink(missing_ok=True)
+            self.wav_path.unlink(missing_ok=True)
 
 
 def _cut(enhanced: Enhanced, segments: SongSegments) -> Enhanced:

@@ -7,6 +7,7 @@ ends: then it finishes the unit at hand and finds nobody left to ask.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import signal
@@ -15,7 +16,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
@@ -27,9 +28,12 @@ from cadenza_remix.runs.pool import Failure
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 
-_SERVE = "from cadenza_remix.runs.processes import serve; serve()"
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_LOST_IN_A_ROW = 3
+# What a scheduler may send to every process of a job (not every system has all of them).
+_OF_A_JOB = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+_PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
+LOST_IN_A_ROW = 3
+"""After so many workers lost without a result between them, it is not the units."""
 
 
 class WorkerLostError(CadenzaError):
@@ -71,7 +75,7 @@ def run_in_processes(
     RuntimeError
         A bug in ``work``, with its traceback.
     """
-    queue = _Queue(units, group)
+    queue = GroupQueue(units, group)
     results: dict[int, Result] = {}
     failures: dict[int, Failure] = {}
     team = _Team(pickle.dumps(work))
@@ -87,7 +91,7 @@ def run_in_processes(
                 raise
             except WorkerLostError as error:
                 n_lost += 1
-                if team.closed or n_lost == _LOST_IN_A_ROW:
+                if team.closed or n_lost == LOST_IN_A_ROW:
                     raise
                 failures[index] = Failure(name(unit), error)
                 worker = team.hire()
@@ -109,9 +113,22 @@ def run_in_processes(
     return [results[index] for index in sorted(results)], [failures[index] for index in sorted(failures)]
 
 
-def serve() -> None:
-    """Be a worker: take the work, then units, from standard input; answer on what was standard output."""
+def one_thread_each() -> dict[str, str]:
+    """Return environment variables for workers of which there is one per core; what the user has set stays."""
+    return {name: os.environ.get(name, "1") for name in _ONE_THREAD}
+
+
+def serve(parent: int | None = None) -> None:
+    """Be a worker: take the work, then units, from standard input; answer on what was standard output.
+
+    Parameters
+    ----------
+    parent : int, optional
+        Process id of the one that this worker is bound to (see `Worker`).
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and decides
+    if parent is not None:
+        _bind_to(parent)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else prints must not get between the answers
     with suppress(EOFError, BrokenPipeError):
@@ -128,24 +145,78 @@ def serve() -> None:
             answers.flush()
 
 
-class _Worker:
-    """The parent's end of one worker."""
+def _bind_to(parent: int) -> None:
+    """Hear no signal that ends a job, and have the kernel (Linux) kill this process when its parent ends."""
+    for number in _OF_A_JOB:
+        signal.signal(number, lambda *_: None)  # not SIG_IGN: programs that the work starts would inherit that
+        signal.siginterrupt(number, False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_A_JOB)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:  # it ended before that
+        os._exit(1)
 
-    def __init__(self, work: bytes) -> None:
-        environment = {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ}
-        environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-        )
+
+class Worker:
+    """The parent's end of one worker: a request goes out, its answer comes back, one at a time.
+
+    Parameters
+    ----------
+    work : bytes
+        The pickled callable that gets the requests.
+    environment : mapping of str to str, optional
+        What is different from the parent's own environment.
+    is_bound : bool
+        A bound worker hears none of the signals that a scheduler sends to all processes of a job, and is killed when
+        the thread that started it ends, however that ends. Otherwise it ends with the unit at hand.
+    """
+
+    def __init__(self, work: bytes, *, environment: Mapping[str, str] | None = None, is_bound: bool = False) -> None:
+        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        code = f"from {__name__} import serve; serve({os.getpid() if is_bound else ''})"
+        deaf_to = _OF_A_JOB if is_bound else []  # blocked from its first moment on; a mask survives the start
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, deaf_to) if deaf_to else set()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, **(environment or {}), "PYTHONPATH": paths},
+            )
+        finally:
+            if deaf_to:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self._requests = cast("BinaryIO", self._process.stdin)
         self._answers = cast("BinaryIO", self._process.stdout)
-        with suppress(BrokenPipeError):  # then the first unit says so
-            self._requests.write(work)
+        self._work: bytes | None = work
 
     def do(self, unit: object) -> object:
-        try:
+        """Send a unit and return its result, or raise as `receive` does."""
+        self.send(unit)
+        return self.receive()
+
+    def send(self, unit: object) -> None:
+        """Send a unit. A worker that is gone says so when its answer is received."""
+        with suppress(OSError, ValueError):
+            if self._work is not None:  # with the first unit: then all workers start up side by side
+                self._requests.write(self._work)
+                self._work = None
             pickle.dump(unit, self._requests)
             self._requests.flush()
+
+    def receive(self) -> object:
+        """Wait for the answer to the unit that was sent, and return it.
+
+        Raises
+        ------
+        WorkerLostError
+            The worker is gone.
+        CadenzaError
+            What the work raised.
+        RuntimeError
+            A bug in the work, with its traceback.
+        """
+        try:
             kind, value = pickle.load(self._answers)
         except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
             raise WorkerLostError(f"the worker ended without an answer: {self._end()}") from error
@@ -155,19 +226,32 @@ class _Worker:
             raise RuntimeError(f"in a worker:\n{value}")
         return value
 
+    def fileno(self) -> int:
+        """Return what becomes readable when there is an answer, or when the worker is gone."""
+        return self._answers.fileno()
+
     def _end(self) -> str:
         status = self._process.wait()
         if status == -signal.SIGKILL:
             return "found SIGKILL (was it out of memory? fewer --workers need less)"
         return f"found {signal.Signals(-status).name}" if status < 0 else f"found exit status {status}"
 
-    def close(self) -> None:
+    def dismiss(self) -> None:
+        """Tell the worker that nothing more comes."""
         with suppress(OSError):
             self._requests.close()
-        self._process.wait()
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Dismiss the worker and wait for its end; one that takes longer than given is killed and not waited for."""
+        self.dismiss()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
         self._answers.close()
 
     def kill(self) -> None:
+        """End the worker at once."""
         self._process.kill()
 
 
@@ -176,15 +260,15 @@ class _Team:
 
     def __init__(self, work: bytes) -> None:
         self._work = work
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         self._lock = threading.Lock()
         self.closed = False
 
-    def hire(self) -> _Worker:
+    def hire(self) -> Worker:
         with self._lock:
             if self.closed:
                 raise WorkerLostError("stopped before its work began")
-            self._workers.append(_Worker(self._work))
+            self._workers.append(Worker(self._work, environment=one_thread_each()))
             return self._workers[-1]
 
     def close(self) -> None:
@@ -194,8 +278,15 @@ class _Team:
                 worker.kill()
 
 
-class _Queue(Generic[Unit]):
-    """Units by group, in the order in which the groups first come up."""
+class GroupQueue(Generic[Unit]):
+    """Units by group, in the order in which the groups first come up.
+
+    Parameters
+    ----------
+    units : sequence
+    group : callable
+        Which group a unit belongs to.
+    """
 
     def __init__(self, units: Sequence[Unit], group: Callable[[Unit], Hashable]) -> None:
         self._lock = threading.Lock()
@@ -221,7 +312,12 @@ class _Queue(Generic[Unit]):
                 del self._begun[key]
             return index, unit, key
 
+    def __len__(self) -> int:
+        with self._lock:
+            return sum(map(len, (*self._untouched.values(), *self._begun.values())))
+
     def clear(self) -> None:
+        """Take everything out."""
         with self._lock:
             self._untouched.clear()
             self._begun.clear()

@@ -16,7 +16,7 @@ from cadenza_remix.audio.signal import EARS, STEMS, Audio
 from cadenza_remix.challenge.naming import channel_name, scale_path, stem_path, stem_paths
 from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.challenge.scoring import mixture_as_stems
-from cadenza_remix.challenge.tree import EnhancedTree, open_tree
+from cadenza_remix.challenge.tree import EnhancedTree, open_pair, open_tree
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.remix import enhance_stems, load_chain
 from cadenza_remix.runs.records import digest, file_digest
@@ -50,19 +50,26 @@ class EntryFiles:
         return {"path": self.path, "listeners": self.listeners}  # an open zip file stays with its process
 
     def digest(self, pair: Pair) -> str:
-        """Return a digest of the bytes of the eight stems and their scale files: one for folder and zip file."""
-        parts = []
-        for path in stem_paths("", pair.listener, pair.song):
-            scale = scale_path(path).as_posix()
-            parts.append([self.tree.digest(path.as_posix()), self.tree.digest(scale) if scale in self.tree else None])
-        return digest(parts)
+        return _digest_in(self.tree, pair)
 
     def read(self, pair: Pair) -> Mapping[str, Audio]:
-        return {
-            channel_name(ear, stem): self.tree.read_audio(stem_path("", pair.listener, pair.song, ear, stem).as_posix())
-            for ear in EARS
-            for stem in STEMS
-        }
+        return _read_from(self.tree, pair)
+
+
+@dataclass(frozen=True)
+class GrowingEntry:
+    """The enhanced signals of a run that is still at work: looked up pair by pair, never listed as a whole.
+
+    ``folder``: holds one folder per listener.
+    """
+
+    folder: Path
+
+    def digest(self, pair: Pair) -> str:
+        return _digest_in(open_pair(self.folder, pair), pair)
+
+    def read(self, pair: Pair) -> Mapping[str, Audio]:
+        return _read_from(open_pair(self.folder, pair), pair)
 
 
 @dataclass(frozen=True)
@@ -92,3 +99,20 @@ class CleanStems:
     def read(self, pair: Pair) -> Mapping[str, Audio]:
         stems = load_stems(find_references(self.references, pair.song))
         return enhance_stems(stems, self.listeners[pair.listener], load_chain("baseline")).stems
+
+
+def _digest_in(tree: EnhancedTree, pair: Pair) -> str:
+    """Return a digest of the bytes of the eight stems and their scale files: one for folder and zip file."""
+    parts = []
+    for path in stem_paths("", pair.listener, pair.song):
+        scale = scale_path(path).as_posix()
+        parts.append([tree.digest(path.as_posix()), tree.digest(scale) if scale in tree else None])
+    return digest(parts)
+
+
+def _read_from(tree: EnhancedTree, pair: Pair) -> Mapping[str, Audio]:
+    return {
+        channel_name(ear, stem): tree.read_audio(stem_path("", pair.listener, pair.song, ear, stem).as_posix())
+        for ear in EARS
+        for stem in STEMS
+    }

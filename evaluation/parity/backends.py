@@ -1,6 +1,6 @@
 """Do TensorFlow, JAX and PyTorch give the same stems from the same weights, and both ways of separating on each?
 
-    PYTHONPATH=. python evaluation/parity/backends.py --music build/music.npz --python .venv-borrowed/bin/python
+    PYTHONPATH=. python evaluation/parity/backends.py --music build/music.npz --python .venv-references/bin/python
 
 ``--python`` is that of an environment with JAX, PyTorch, Keras, NumPy, SciPy, SoundFile and SoXR, and needs no
 TensorFlow: the weights travel in the neutral form (the trained 2stems, converted from the installed checkpoint; random

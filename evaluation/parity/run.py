@@ -1,8 +1,8 @@
 """Compare everything that has a reference implementation with it, live, and fail on a miss.
 
     make parity
-makes the three extra environments (pyclarity 0.9.0 with museval 0.4.1; spleeter 2.4.2; demucs, torchaudio and
-openunmix with JAX and PyTorch) and calls this script.
+makes two extra environments (pyclarity 0.9.0, museval 0.4.1, demucs, torchaudio and openunmix with JAX and PyTorch;
+spleeter 2.4.2) and calls this script.
 """
 
 from __future__ import annotations
@@ -19,26 +19,24 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clarity-python", required=True, type=Path)
+    parser.add_argument("--references-python", required=True, type=Path)
     parser.add_argument("--spleeter-python", required=True, type=Path)
-    parser.add_argument("--borrowed-python", required=True, type=Path)
     parser.add_argument("--music", required=True, type=Path, help="what evaluation/music.py writes")
     parser.add_argument("--work", type=Path, default=Path("build/parity"))
     options = parser.parse_args()
     # absolute(), not resolve(): the interpreter of an environment is a link whose place decides what it imports.
-    clarity, spleeter = str(options.clarity_python.absolute()), str(options.spleeter_python.absolute())
-    borrowed = str(options.borrowed_python.absolute())
+    references, spleeter = str(options.references_python.absolute()), str(options.spleeter_python.absolute())
     ours, music = sys.executable, ["--music", str(options.music.absolute())]
     scripts = {
-        "hearing": [clarity, "hearing.py"],
-        "haaqi": [clarity, "haaqi.py", *music],
-        "separation metrics": [clarity, "separation_metrics.py", *music],
-        "official": [ours, "official_evaluator.py", "--clarity-python", clarity, "--work", f"{options.work}/official"],
-        "scorer": [clarity, "clarity_scorer.py", "--work", f"{options.work}/official"],
+        "hearing": [references, "hearing.py"],
+        "haaqi": [references, "haaqi.py", *music],
+        "separation metrics": [references, "separation_metrics.py", *music],
+        "official": [ours, "official_evaluator.py", "--clarity-python", references, "--work", f"{options.work}/official"],
+        "scorer": [references, "clarity_scorer.py", "--work", f"{options.work}/official"],
         "spleeter": [ours, "spleeter.py", "--oracle-python", spleeter, "--work", f"{options.work}/spleeter"],
         "deezer engine": [ours, "deezer_engine.py", "--oracle-python", spleeter, "--work", f"{options.work}/deezer"],
-        "back ends": [ours, "backends.py", "--python", borrowed, *music, "--work", f"{options.work}/backends"],
-        "borrowed separators": [borrowed, "borrowed_separators.py", *music],
+        "back ends": [ours, "backends.py", "--python", references, *music, "--work", f"{options.work}/backends"],
+        "borrowed separators": [references, "borrowed_separators.py", *music],
     }
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "PYTHONUNBUFFERED": "1"}
     missed = []

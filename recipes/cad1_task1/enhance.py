@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 
 import hydra
 from omegaconf import DictConfig
@@ -15,6 +16,7 @@ from settings import read_folder, read_task
 from cadenza_remix.audio.io import find_audio
 from cadenza_remix.challenge.metadata import song_folder
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER
+from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.challenge.submission import pack_submission
 from cadenza_remix.console import exit_status, print_error, shown_progress
 from cadenza_remix.errors import InputError, unknown_name
@@ -74,6 +76,14 @@ def read_separator(config: DictConfig) -> Separator:
     return load_separator(name, options=options)
 
 
+def from_another_song(pairs: Sequence[Pair], *, batch: int, n_batches: int) -> list[Pair]:
+    """Let each batch begin with another song: batches that run at once then share the demixing out among them."""
+    songs = list(dict.fromkeys(pair.song for pair in pairs))
+    first = len(songs) * batch // n_batches
+    place = {song: number for number, song in enumerate(songs[first:] + songs[:first])}
+    return sorted(pairs, key=lambda pair: place[pair.song])
+
+
 def enhance(config: DictConfig) -> int:
     task, chain, out = read_task(config), read_chain(config), read_folder(config)
     separator = read_separator(config)
@@ -89,7 +99,7 @@ def enhance(config: DictConfig) -> int:
             separator=separator,
             chain=chain,
             out=out,
-            pairs=task.pairs,
+            pairs=from_another_song(task.pairs, batch=config.evaluate.batch, n_batches=config.evaluate.batch_size),
             segments=task.segments,
             n_workers=config.n_workers,
             progress=progress,

@@ -1,0 +1,103 @@
+"""What a run has come to: the records of its pairs in order, and what is missing, with the reason."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cadenza_remix.atomic import write_text
+from cadenza_remix.runs.records import Record, read_record
+from cadenza_remix.runs.shards.folder import RunFolder
+from cadenza_remix.runs.shards.journal import UnitState, run_history
+from cadenza_remix.runs.shards.plan import Plan, Unit
+
+COLUMNS = ("unit", "state", "attempts", "reason")
+_NOT_BEGUN = UnitState("left")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A unit that is not done: its state as the journals tell it, and why."""
+
+    unit: Unit
+    state: str
+    attempts: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Records of the scored pairs in the order of the pairs, the number of pairs, and what is missing."""
+
+    records: tuple[Record, ...]
+    n_pairs: int
+    missing: tuple[Missing, ...]
+
+    @property
+    def may_succeed(self) -> bool:
+        """Tell whether something is missing that nobody has given up yet: another round may do it."""
+        given_up = {missing.unit.song for missing in self.missing if missing.unit.kind == "demix" and _is_over(missing)}
+        return any(not _is_over(missing) and missing.unit.song not in given_up for missing in self.missing)
+
+
+def collect(folder: RunFolder, plan: Plan) -> Collection:
+    """Look at what a run has made.
+
+    Parameters
+    ----------
+    folder : RunFolder
+    plan : Plan
+
+    Returns
+    -------
+    Collection
+        A pair counts as scored when a journal says so and its record is there. What a pair's files hold is not looked
+        at again: whoever worked on it last compared them with its record.
+    """
+    states: dict[str, UnitState] = {}
+    for history in run_history(folder, plan).values():
+        states.update(history.states)
+    records: list[Record] = []
+    missing: list[Missing] = []
+    for shard in plan.demix:
+        missing += [found for unit in shard.units if (found := _missing(unit, states)) is not None]
+    chains = {chain[0]: chain for shard in plan.pairs for chain in shard.chains}
+    for pair in plan.all_pairs:
+        for unit in chains[Unit("enhance", pair.song, pair.listener)]:
+            found = _missing(unit, states)
+            if found is None and unit.kind == "score":
+                record = read_record(folder.score_records / pair.listener / f"{pair.song}.json")
+                if record is not None:
+                    records.append(record)
+                else:
+                    found = Missing(unit, "left", 0, "its record is gone")
+            if found is not None:
+                missing.append(found)
+    return Collection(tuple(records), len(plan.all_pairs), tuple(missing))
+
+
+def write_missing(collection: Collection, folder: RunFolder) -> None:
+    """Write the table of what is missing; without anything missing, remove that of a former round."""
+    if not collection.missing:
+        folder.missing.unlink(missing_ok=True)
+        return
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for entry in collection.missing:
+        writer.writerow([entry.unit.name, entry.state, entry.attempts, entry.reason])
+    write_text(folder.missing, text.getvalue())
+
+
+def _missing(unit: Unit, states: Mapping[str, UnitState]) -> Missing | None:
+    state = states.get(unit.name, _NOT_BEGUN)
+    if state.state == "done":
+        return None
+    lines = (state.error or "").strip().splitlines()
+    return Missing(unit, state.state, state.attempts, lines[-1] if lines else "nobody has worked on it")
+
+
+def _is_over(missing: Missing) -> bool:
+    return missing.state == "aside"

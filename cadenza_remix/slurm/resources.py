@@ -1,0 +1,115 @@
+"""What jobs ask for, and into how many shards a run is cut: from the plan's costs, the settings and Slurm's limits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from cadenza_remix.errors import InputError
+from cadenza_remix.runs.shards.folder import DEMIX, PAIRS
+from cadenza_remix.runs.shards.plan import Plan, Shard
+from cadenza_remix.slurm.settings import COLLECT, SlurmSettings
+
+_MB = 2**20
+_WORKER_BYTES = 0.5e9
+_BYTES_PER_SCORED_S = 16e6
+_BYTES_PER_S = 3e6
+_MEMORY_STEP_MB = 256
+_TIME_FACTOR = 1.5
+_TIME_REST_S = 600.0
+_TIME_STEP_MIN = 5
+_COLLECT_S = 30.0
+
+
+@dataclass(frozen=True)
+class JobResources:
+    """What one job of a stage gets: ``expected_s`` is how long the longest one is expected to take, start included."""
+
+    cpus: int
+    n_gpus: int
+    memory_mb: int
+    time_min: int
+    expected_s: float
+
+
+def workers_of(stage: str, settings: SlurmSettings) -> int:
+    """Return how many processes work on a shard at once: one for each GPU, or one on all cores, or one for each core.
+
+    Demixing on cores is one process, since its network uses them all.
+    """
+    return settings.pairs.cpus if stage == PAIRS else max(1, settings.demix.n_gpus)
+
+
+def expected_s(shard: Shard, plan: Plan, settings: SlurmSettings) -> float:
+    """Return how long a job is expected to take for a shard: no less than its longest chain."""
+    longest_s = max(sum(plan.cost_s(unit) for unit in chain) for chain in shard.chains)
+    return plan.speeds.start_s + max(shard.cost_s / workers_of(shard.id.stage, settings), longest_s)
+
+
+def job_resources(stage: str, plan: Plan, settings: SlurmSettings) -> JobResources:
+    """Return what jobs of a stage ask for; what the settings leave open comes from the plan's largest shard."""
+    asked = settings.stage(stage)
+    shards = () if stage == COLLECT else plan.shards(stage)
+    time_s = max((expected_s(shard, plan, settings) for shard in shards), default=_COLLECT_S)
+    memory_gb = asked.memory_gb
+    memory_mb = _pairs_memory_mb(plan, asked.cpus) if memory_gb is None else math.ceil(memory_gb * 1024)
+    # The signal comes early: what it takes away is added where it is more than the rest that everyone gets.
+    rest_s = max(_TIME_REST_S, 3.0 * settings.signal_s)
+    computed_min = math.ceil((_TIME_FACTOR * time_s + rest_s) / 60 / _TIME_STEP_MIN) * _TIME_STEP_MIN
+    return JobResources(asked.cpus, asked.n_gpus, memory_mb, asked.time_min or computed_min, time_s)
+
+
+def _pairs_memory_mb(plan: Plan, n_workers: int) -> int:
+    scored_s = max((song.scored_s for song in plan.songs.values()), default=0.0) if plan.is_scored else 0.0
+    duration_s = max((song.duration_s for song in plan.songs.values()), default=0.0)
+    of_worker = _WORKER_BYTES + _BYTES_PER_SCORED_S * scored_s + _BYTES_PER_S * duration_s
+    return math.ceil(n_workers * of_worker / _MB / _MEMORY_STEP_MB) * _MEMORY_STEP_MB
+
+
+def shard_counts(plan: Plan, settings: SlurmSettings, *, most_submitted: int | None = None) -> tuple[int, int]:
+    """Return into how many shards each stage is to be cut.
+
+    Parameters
+    ----------
+    plan : Plan
+        The run's units in whatever shards.
+    settings : SlurmSettings
+        ``shards`` of a stage counts where it is given; otherwise each job shall take about ``target_min``.
+    most_submitted : int, optional
+        How many jobs Slurm takes from this user; each element of an array counts, and so does the job that collects.
+
+    Returns
+    -------
+    tuple of int
+        Shards of ``demix`` and of ``pairs``: never more than there are songs or pairs.
+
+    Raises
+    ------
+    InputError
+        ``shards`` asks for more than may be submitted, or not even one job for each stage may be.
+    """
+    most = min((value for value in (most_submitted, settings.most_submitted) if value is not None), default=None)
+    n_demix = settings.demix.shards or _count(DEMIX, plan, settings)
+    n_pairs = settings.pairs.shards or _count(PAIRS, plan, settings)
+    n_demix = min(n_demix, len(plan.songs))
+    n_pairs = min(max(n_pairs, n_demix), sum(len(shard.chains) for shard in plan.pairs))
+    if most is None or n_demix + n_pairs + 1 <= most:
+        return n_demix, n_pairs
+    if most < 3:
+        raise InputError("too few jobs may be submitted", where="most_submitted", expected="3 or more", found=most)
+    if settings.demix.shards is None:
+        n_demix = min(n_demix, (most - 1) // 2)
+    if settings.pairs.shards is None:
+        n_pairs = max(min(n_pairs, most - 1 - n_demix), n_demix)
+    if n_demix + n_pairs + 1 > most:
+        raise InputError(
+            "more jobs than may be submitted at once", where="slurm.demix.shards, slurm.pairs.shards",
+            expected=f"at most {most - 1} shards in all", found=n_demix + n_pairs,
+        )  # fmt: skip
+    return n_demix, n_pairs
+
+
+def _count(stage: str, plan: Plan, settings: SlurmSettings) -> int:
+    cost_s = sum(shard.cost_s for shard in plan.shards(stage))
+    target_s = max(settings.target_min * 60 - plan.speeds.start_s, 1.0)
+    return max(1, math.ceil(cost_s / workers_of(stage, settings) / target_s))

@@ -1,0 +1,487 @@
+"""How long a run's plan takes on a cluster: a simulation, event by event, of Slurm, of workers and of the shared disk.
+
+The plan is a real one (`cadenza_remix.runs.shards.plan.make_plan`). A job is one shard. Jobs wait in the order of their
+submission, for each stage by itself, until what they depend on has ended and a node has room; their workers start, and
+take one chain after the other, staying with a song as real ones do. Each chain waits for the shared disk, which serves
+everybody in turn, then computes.
+
+Nothing here is random: the spread of costs is drawn from a generator that is seeded by the shard.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cadenza_remix.runs.shards.folder import DEMIX, PAIRS, STAGES
+from cadenza_remix.runs.shards.plan import Plan, PlannedSong, Shard
+
+COLLECT = "collect"
+
+
+@dataclass(frozen=True)
+class NodeGroup:
+    """Nodes of one kind."""
+
+    name: str
+    n_nodes: int
+    cores: int
+    gpus: int = 0
+    memory_gb: float = 192.0
+
+
+@dataclass(frozen=True)
+class JobShape:
+    """What each job of a stage asks for; ``groups``: names of the node groups it may run on."""
+
+    cores: int
+    workers: int
+    groups: tuple[str, ...]
+    gpus: int = 0
+    memory_gb: float = 0.0
+
+
+@dataclass(frozen=True)
+class SlurmModel:
+    """How the scheduler behaves.
+
+    ``interval_s``: from a change of the queue to the scheduler's next pass; ``starts_per_pass``: jobs started in one;
+    ``launch_s``: from there to the script's first line; ``end_s``: from its last line until the resources are free;
+    ``throttle``: jobs of a stage that run at once (``%N`` of an array); ``max_submit``: jobs of a user in the queue: what is
+    beyond that is submitted as others leave.
+    """
+
+    interval_s: float = 3.0
+    starts_per_pass: int = 100
+    launch_s: float = 1.0
+    end_s: float = 1.0
+    throttle: int | None = None
+    max_array_size: int = 1001
+    max_submit: int | None = None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The shared disk: calls and bytes that it serves in a second, the time of one call, and one node's share."""
+
+    calls_per_s: float = 20_000.0
+    bytes_per_s: float = 5e9
+    call_s: float = 3e-4
+    node_bytes_per_s: float = 1e9
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What units cost one worker, in seconds: least values; the mean is ``1 + spread`` of them.
+
+    ``*_per_s``: per second of the song, ``kept`` and ``score``: of what is handed in and scored; ``*_fixed_s``: each
+    unit; ``load_per_s``: of the song, whenever a worker comes to another one; ``overhead_s``: each unit, between the
+    supervisor and its worker. ``files``, ``calls`` (that name a file) and bytes are those of a pair.
+    """
+
+    demix_per_s: float = 0.0
+    demix_fixed_s: float = 0.0
+    demix_start_s: float = 0.0
+    enhance_per_s: float = 0.0
+    enhance_kept_per_s: float = 0.0
+    enhance_fixed_s: float = 0.0
+    score_per_s: float = 0.0
+    score_fixed_s: float = 0.0
+    pairs_start_s: float = 0.0
+    job_start_s: float = 0.0
+    load_per_s: float = 0.0
+    overhead_s: float = 0.0
+    spread: float = 0.0
+    collect_start_s: float = 0.0
+    collect_per_pair_s: float = 0.0
+    files: float = 19
+    calls: float = 0.0
+    start_calls: float = 0.0
+    kept_bytes_per_s: float = 0.0
+    stem_bytes_per_s: float = 0.0
+    clean_bytes_per_s: float = 0.0
+    demix_files: int = 5
+
+    def demix_s(self, song: PlannedSong) -> float:
+        return self.demix_fixed_s + self.demix_per_s * song.duration_s
+
+    def enhance_s(self, song: PlannedSong) -> float:
+        return self.enhance_fixed_s + self.enhance_per_s * song.duration_s + self.enhance_kept_per_s * song.scored_s
+
+    def score_s(self, song: PlannedSong) -> float:
+        return self.score_fixed_s + self.score_per_s * song.scored_s
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to; times in seconds from its submission.
+
+    ``efficiency``: the work of units over the core time that jobs held; ``utilisation``: the same over all cores that
+    pairs may use, from submission to end; ``stages``: begin and end of each; ``n_queued``: most jobs in the queue at once;
+    ``bounds``: how long the run would at least take for each reason alone.
+    """
+
+    makespan_s: float
+    work_s: float
+    efficiency: float
+    utilisation: float
+    stages: Mapping[str, tuple[float, float]]
+    n_jobs: int
+    n_arrays: int
+    n_queued: int
+    n_files: int
+    bounds: Mapping[str, float]
+
+    @property
+    def limit(self) -> str:
+        """Return the reason that alone would make it take longest."""
+        return max(self.bounds, key=lambda name: self.bounds[name])
+
+
+@dataclass
+class _Job:
+    """One job in the queue or running; of each chain, by song, the seconds of its work and what comes on top."""
+
+    stage: str
+    number: int
+    untouched: dict[str, deque[tuple[float, float]]]
+    needs: int | None = None
+    begun: dict[str, deque[tuple[float, float]]] = field(default_factory=dict)
+    node: tuple[str, int] | None = None
+    began_s: float = 0.0
+    n_busy: int = 0
+
+    @property
+    def n_chains(self) -> int:
+        return sum(map(len, (*self.untouched.values(), *self.begun.values())))
+
+    def take(self, song: str) -> tuple[str, tuple[float, float]] | None:
+        """Return a chain of this song, else of one that nobody has begun, else of the one with most left."""
+        if song not in self.begun:
+            if self.untouched:
+                song = next(iter(self.untouched))
+                self.begun[song] = self.untouched.pop(song)
+            elif self.begun:
+                song = max(self.begun, key=lambda name: len(self.begun[name]))
+            else:
+                return None
+        chains = self.begun[song]
+        chain = chains.popleft()
+        if not chains:
+            del self.begun[song]
+        return song, chain
+
+
+@dataclass
+class _Nodes:
+    """Who holds what; for each stage the nodes that may have room, the latest freed first."""
+
+    groups: Mapping[str, NodeGroup]
+    shapes: Mapping[str, JobShape]
+    free: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    hopeful: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for group in self.groups.values():
+            for number in range(group.n_nodes):
+                self.free[group.name, number] = [group.cores, group.gpus, group.memory_gb]
+        for stage, shape in self.shapes.items():
+            self.hopeful[stage] = [node for node in reversed(self.free) if node[0] in shape.groups]
+
+    def take(self, stage: str) -> tuple[str, int] | None:
+        """Give a job its share of a node; None when none has room."""
+        shape, hopeful = self.shapes[stage], self.hopeful[stage]
+        wanted = (shape.cores, shape.gpus, shape.memory_gb)
+        while hopeful:
+            left = self.free[hopeful[-1]]
+            if all(have >= want - 1e-9 for have, want in zip(left, wanted, strict=True)):
+                for place, want in enumerate(wanted):
+                    left[place] -= want
+                return hopeful[-1]
+            hopeful.pop()
+        return None
+
+    def give_back(self, stage: str, node: tuple[str, int]) -> None:
+        shape = self.shapes[stage]
+        for place, held in enumerate((shape.cores, shape.gpus, shape.memory_gb)):
+            self.free[node][place] += held
+        for other, hopeful in self.hopeful.items():
+            if node[0] in self.shapes[other].groups:
+                hopeful.append(node)
+
+
+def simulate(
+    plan: Plan,
+    *,
+    groups: tuple[NodeGroup, ...],
+    shapes: Mapping[str, JobShape],
+    costs: Costs,
+    slurm: SlurmModel | None = None,
+    disk: Disk | None = None,
+) -> Outcome:
+    """Run a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    groups : tuple of NodeGroup
+        The cluster.
+    shapes : mapping of str to JobShape
+        What jobs of ``demix`` and ``pairs`` ask for. The job that collects takes one core where pairs may run.
+    costs : Costs
+    slurm : SlurmModel, optional
+    disk : Disk, optional
+
+    Raises
+    ------
+    ValueError
+        No node of a stage's groups has room for one of its jobs.
+    """
+    by_name = {group.name: group for group in groups}
+    for stage, shape in shapes.items():
+        if not any(_has_room(by_name[name], shape) for name in shape.groups):
+            raise ValueError(f"a job of {stage} fits on no node: {shape}")
+    return _Simulation(plan, by_name, shapes, costs, slurm or SlurmModel(), disk or Disk()).run()
+
+
+def _has_room(group: NodeGroup, shape: JobShape) -> bool:
+    return group.cores >= shape.cores and group.gpus >= shape.gpus and group.memory_gb >= shape.memory_gb
+
+
+class _Simulation:
+    def __init__(
+        self,
+        plan: Plan,
+        groups: Mapping[str, NodeGroup],
+        shapes: Mapping[str, JobShape],
+        costs: Costs,
+        slurm: SlurmModel,
+        disk: Disk,
+    ) -> None:
+        self.plan, self.costs, self.slurm, self.disk = plan, costs, slurm, disk
+        self.groups = groups
+        self.shapes = {**shapes, COLLECT: JobShape(1, 1, shapes[PAIRS].groups)}
+        self.nodes = _Nodes(groups, self.shapes)
+        self.events: list[tuple[float, int, str, _Job | None, str]] = []
+        self.n_events = 0
+        self.disk_free_s = self.disk_busy_s = 0.0
+        self.work_s = 0.0
+        self.work_by_stage = {DEMIX: 0.0, PAIRS: 0.0}
+        self.held_s = 0.0
+        self.loaded: dict[tuple[int, str], None] = {}
+        self.pass_at: float | None = None
+        self.to_submit: deque[_Job] = deque()
+        self.ready: dict[str, deque[_Job]] = {stage: deque() for stage in self.shapes}
+        self.waiting: dict[int, list[_Job]] = {}
+        self.ended_demix: set[int] = set()
+        self.n_running = dict.fromkeys(self.shapes, 0)
+        self.n_in_queue = self.n_queued = 0
+        self.n_left = dict.fromkeys(self.shapes, 0)
+        self.span: dict[str, list[float]] = {}
+        self.path_s = 0.0
+        self.demix_path: dict[int, float] = {}
+
+    def run(self) -> Outcome:
+        jobs = [self._job(shard) for shard in self.plan.all_shards]
+        jobs.append(_Job(COLLECT, 0, {}))
+        for job in jobs:
+            self.n_left[job.stage] += 1
+            self._find_path(job)
+        self.to_submit.extend(jobs)
+        self._submit(0.0)
+        now = 0.0
+        while self.events:
+            now, _, kind, job, song = heapq.heappop(self.events)
+            if kind == "pass":
+                self._pass(now)
+            elif kind == "free" and job is not None:
+                self._work(now, job, song)
+            elif job is not None:
+                self._end(now, job)
+        if any(self.n_left.values()):
+            raise RuntimeError(f"the simulated run stands still with {self.n_left} jobs left")
+        return self._outcome(now, len(jobs))
+
+    # The queue
+
+    def _submit(self, now: float) -> None:
+        while self.to_submit and (self.slurm.max_submit is None or self.n_in_queue < self.slurm.max_submit):
+            job = self.to_submit.popleft()
+            self.n_in_queue += 1
+            if job.stage == COLLECT and (self.n_left[DEMIX] or self.n_left[PAIRS]):
+                self.waiting.setdefault(-1, []).append(job)
+            elif job.needs is not None and job.needs not in self.ended_demix:
+                self.waiting.setdefault(job.needs, []).append(job)
+            else:
+                self.ready[job.stage].append(job)
+        self.n_queued = max(self.n_queued, self.n_in_queue)
+        self._call_scheduler(now)
+
+    def _call_scheduler(self, now: float) -> None:
+        if self.pass_at is None and any(self.ready.values()):
+            self.pass_at = now + self.slurm.interval_s
+            self._push(self.pass_at, "pass", None)
+
+    def _pass(self, now: float) -> None:
+        self.pass_at = None
+        n_started = 0
+        for stage, queue in self.ready.items():
+            while queue and n_started < self.slurm.starts_per_pass:
+                if self.slurm.throttle is not None and self.n_running[stage] >= self.slurm.throttle:
+                    break
+                node = self.nodes.take(stage)
+                if node is None:
+                    break
+                n_started += 1
+                self._start(now, queue.popleft(), node)
+        if n_started == self.slurm.starts_per_pass:
+            self._call_scheduler(now)
+
+    def _start(self, now: float, job: _Job, node: tuple[str, int]) -> None:
+        job.node, job.began_s = node, now
+        self.n_running[job.stage] += 1
+        self.span.setdefault(job.stage, [now, now])
+        costs, ready_s = self.costs, now + self.slurm.launch_s
+        if job.stage == COLLECT:
+            n_pairs = sum(len(shard.chains) for shard in self.plan.pairs)
+            done_s = self._read(ready_s, n_calls=n_pairs + costs.start_calls, n_bytes=0)
+            self._push(done_s + costs.collect_start_s + n_pairs * costs.collect_per_pair_s, "end", job)
+            return
+        ready_s = self._read(ready_s + costs.job_start_s, n_calls=costs.start_calls, n_bytes=0)
+        ready_s += costs.demix_start_s if job.stage == DEMIX else costs.pairs_start_s
+        job.n_busy = max(1, min(self.shapes[job.stage].workers, job.n_chains))
+        for _ in range(job.n_busy):
+            self._push(ready_s, "free", job)
+
+    def _end(self, now: float, job: _Job) -> None:
+        assert job.node is not None
+        self.nodes.give_back(job.stage, job.node)
+        self.held_s += (now - job.began_s) * self.shapes[job.stage].cores
+        self.span[job.stage][1] = max(self.span[job.stage][1], now)
+        self.n_running[job.stage] -= 1
+        self.n_left[job.stage] -= 1
+        self.n_in_queue -= 1
+        if job.stage == DEMIX:
+            self.ended_demix.add(job.number)
+            self.ready[PAIRS].extend(self.waiting.pop(job.number, ()))
+        if not self.n_left[DEMIX] and not self.n_left[PAIRS]:
+            self.ready[COLLECT].extend(self.waiting.pop(-1, ()))
+        self._submit(now)
+
+    # The work
+
+    def _work(self, now: float, job: _Job, song: str) -> None:
+        taken = job.take(song)
+        if taken is None:
+            job.n_busy -= 1
+            if job.n_busy == 0:
+                self._push(now + self.slurm.end_s, "end", job)
+            return
+        name, (seconds, extra) = taken
+        costs, planned = self.costs, self.plan.songs[name]
+        if job.stage == DEMIX:
+            n_bytes = planned.duration_s * (costs.stem_bytes_per_s + costs.clean_bytes_per_s / 4)
+            n_calls = 10.0 * costs.demix_files
+        else:
+            n_calls, n_bytes = costs.calls, costs.kept_bytes_per_s * planned.scored_s
+            if song != name:
+                extra += costs.load_per_s * planned.duration_s
+                if (job.number, name) not in self.loaded:  # the job's other workers find it in the node's memory
+                    self.loaded[job.number, name] = None
+                    n_bytes += planned.duration_s * (costs.stem_bytes_per_s + 1.25 * costs.clean_bytes_per_s)
+        self.work_s += seconds
+        self.work_by_stage[job.stage] += seconds
+        self._push(self._read(now, n_calls=n_calls, n_bytes=n_bytes) + seconds + extra, "free", job, name)
+
+    def _read(self, now: float, *, n_calls: float, n_bytes: float) -> float:
+        """Return when the shared disk has served somebody who asks now; writing counts as reading does."""
+        disk = self.disk
+        served_s = n_calls / disk.calls_per_s + n_bytes / disk.bytes_per_s
+        self.disk_free_s = max(self.disk_free_s, now) + served_s
+        self.disk_busy_s += served_s
+        return max(self.disk_free_s, now + n_calls * disk.call_s + n_bytes / disk.node_bytes_per_s)
+
+    def _push(self, when: float, kind: str, job: _Job | None, song: str = "") -> None:
+        self.n_events += 1
+        heapq.heappush(self.events, (when, self.n_events, kind, job, song))
+
+    # What is known beforehand
+
+    def _job(self, shard: Shard) -> _Job:
+        costs, songs = self.costs, self.plan.songs
+        units = shard.units
+        generator = np.random.default_rng([STAGES.index(shard.id.stage), shard.id.index])
+        factors = 1 + costs.spread * generator.exponential(size=len(units))
+        chains: dict[str, deque[tuple[float, float]]] = {}
+        of_kind = {"demix": costs.demix_s, "enhance": costs.enhance_s, "score": costs.score_s}
+        place = 0
+        for chain in shard.chains:
+            seconds = 0.0
+            for unit in chain:
+                seconds += of_kind[unit.kind](songs[unit.song]) * float(factors[place])
+                place += 1
+            chains.setdefault(chain[0].song, deque()).append((seconds, costs.overhead_s * len(chain)))
+        return _Job(shard.id.stage, shard.id.index, chains, shard.needs)
+
+    def _find_path(self, job: _Job) -> None:
+        """Keep the longest way through demixing, a shard that needs it, and what starts and ends jobs."""
+        if job.stage == COLLECT:
+            return
+        slurm, costs = self.slurm, self.costs
+        fixed = slurm.interval_s + slurm.launch_s + slurm.end_s + costs.job_start_s
+        fixed += costs.demix_start_s if job.stage == DEMIX else costs.pairs_start_s
+        seconds = [sum(chain) for chains in job.untouched.values() for chain in chains]
+        n_workers = min(self.shapes[job.stage].workers, max(1, len(seconds)))
+        shortest = min(self.plan.songs[name].duration_s for name in job.untouched) if job.stage == PAIRS else 0.0
+        path = fixed + max(max(seconds), sum(seconds) / n_workers) + costs.load_per_s * shortest
+        if job.stage == DEMIX:
+            self.demix_path[job.number] = path
+        else:
+            path += self.demix_path[job.needs] if job.needs is not None else 0.0
+        self.path_s = max(self.path_s, path)
+
+    def _outcome(self, makespan_s: float, n_jobs: int) -> Outcome:
+        slots = {stage: self._n_slots(stage) * self.shapes[stage].workers for stage in STAGES}
+        demix_slots = max(1, min(slots[DEMIX], len(self.plan.demix) * self.shapes[DEMIX].workers))
+        collect = self.costs.collect_start_s + self.costs.collect_per_pair_s * sum(len(s.chains) for s in self.plan.pairs)
+        n_cores = sum(self.groups[name].cores * self.groups[name].n_nodes for name in self.shapes[PAIRS].groups)
+        n_pairs = sum(len(shard.chains) for shard in self.plan.pairs)
+        # The job that demixes keeps its cores for one worker: they count as used while that works.
+        per_worker = {stage: self.shapes[stage].cores / self.shapes[stage].workers for stage in STAGES}
+        used = sum(self.work_by_stage[stage] * per_worker[stage] for stage in STAGES)
+        most = self.slurm.max_array_size - 1
+        return Outcome(
+            makespan_s=makespan_s,
+            work_s=self.work_s,
+            efficiency=used / self.held_s if self.held_s else 0.0,
+            utilisation=self.work_by_stage[PAIRS] / (makespan_s * n_cores) if makespan_s else 0.0,
+            stages={stage: (span[0], span[1]) for stage, span in self.span.items()},
+            n_jobs=n_jobs,
+            n_arrays=sum(-(-len(self.plan.shards(stage)) // most) for stage in STAGES) + 1,
+            n_queued=self.n_queued,
+            n_files=round(n_pairs * self.costs.files + len(self.plan.songs) * self.costs.demix_files),
+            bounds={
+                "cores": self.work_by_stage[PAIRS] / max(1, slots[PAIRS]),
+                "longest shard": self.path_s,
+                "demixing": self.work_by_stage[DEMIX] / demix_slots,
+                "shared disk": self.disk_busy_s,
+                "scheduler": n_jobs / self.slurm.starts_per_pass * self.slurm.interval_s,
+                "collect": collect,
+            },
+        )
+
+    def _n_slots(self, stage: str) -> int:
+        """Return how many jobs of a stage run at once on an empty cluster."""
+        shape = self.shapes[stage]
+        total = 0
+        for name in shape.groups:
+            group = self.groups[name]
+            fits = [group.cores // shape.cores]
+            fits += [group.gpus // shape.gpus] if shape.gpus else []
+            fits += [int(group.memory_gb / shape.memory_gb + 1e-9)] if shape.memory_gb else []
+            total += group.n_nodes * min(fits)
+        return min(total, self.slurm.throttle or total)
