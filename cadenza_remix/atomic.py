@@ -16,15 +16,17 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from cadenza_remix.errors import OutputError
 
 # Versions before the machine was part of the name left it out; what they left counts as this machine's.
-_TEMPORARY = re.compile(r"\..+\.(?:(?P<machine>[0-9a-f]{8})-)?(?P<pid>\d+)-[0-9a-f]{8}\.part(?:\.[^.]*)?", re.DOTALL)
+_WRITER = re.compile(r"(?:(?P<machine>[0-9a-f]{8})-)?(?P<pid>\d+)-[0-9a-f]{8}\.part(?:\.[^.]*)?")
+_TEMPORARY = re.compile(rf"\..+\.{_WRITER.pattern}", re.DOTALL)
+_MAX_NAME_BYTES, _WRITER_BYTES = 255, len("..01234567-0123456789-01234567.part")
 _PROBE = re.compile(r"\.[0-9a-f]{8}\.part")
 _CANNOT_LINK = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -143,26 +145,41 @@ def is_running(process_id: int) -> bool:
 
 
 def _temporary(target: Path) -> Path:
-    who = f"{machine_token()}-{os.getpid()}-{secrets.token_hex(4)}"
-    return target.with_name(f".{target.name}.{who}.part{target.suffix}")
+    writer = f"{machine_token()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return target.with_name(f".{_short_name(target)}.{writer}.part{target.suffix}")
 
 
 def _remove_dead(target: Path) -> None:
     """Remove the temporaries of a file that processes of this machine left when they died."""
-    pattern = f".{glob.escape(target.name)}.*-????????.part{glob.escape(target.suffix)}"
-    for leftover in target.parent.glob(pattern):
-        named = _TEMPORARY.fullmatch(leftover.name)
-        if named and named["machine"] in (None, machine_token()) and not is_running(int(named["pid"])):
+    name = _short_name(target)
+    for leftover in target.parent.glob(f".{glob.escape(name)}.*-????????.part{glob.escape(target.suffix)}"):
+        writer = _WRITER.fullmatch(leftover.name[len(name) + 2 :])
+        if writer and writer["machine"] in (None, machine_token()) and not is_running(int(writer["pid"])):
             leftover.unlink(missing_ok=True)
 
 
+def _short_name(target: Path) -> str:
+    """Return a file's name; one to which nothing more could be added is cut, and ends with a digest of the whole."""
+    name = os.fsencode(target.name)
+    room = _MAX_NAME_BYTES - _WRITER_BYTES - len(os.fsencode(target.suffix))
+    if len(name) <= room:
+        return target.name
+    return f"{name[: max(room - 9, 0)].decode(errors='ignore')}~{hashlib.sha256(name).hexdigest()[:8]}"
+
+
 @contextmanager
-def all_or_none(paths: Iterable[Path]) -> Iterator[None]:
-    """Remove all these files when the block that writes them fails: together they are one result."""
+def all_at_once(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield temporary paths that become these together when the block ends well; otherwise all old files stay.
+
+    A process that is killed between two renamings leaves whole files, but perhaps not all of them.
+    """
+    renaming = False
     try:
-        yield
+        with ExitStack() as stack:
+            yield [stack.enter_context(atomic_path(path)) for path in paths]
+            renaming = True
     except BaseException:
-        for path in paths:
+        for path in paths if renaming else ():
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         raise

@@ -17,6 +17,8 @@ from cadenza_remix.cli.models import models
 from cadenza_remix.cli.runs import run, shard
 from cadenza_remix.cli.scoring import score
 from cadenza_remix.cli.separating import separate
+from cadenza_remix.cli.slurm import slurm
+from cadenza_remix.cli.slurm_state import logs, status
 from cadenza_remix.cli.submission import submission
 from cadenza_remix.console import exit_status, print_error, tell
 
@@ -35,7 +37,10 @@ app.command()(score)
 app.command()(separate)
 app.add_typer(models, name="models")
 app.add_typer(shard, name="shard")
+app.add_typer(slurm, name="slurm")
 app.add_typer(submission, name="submission")
+slurm.command()(status)
+slurm.command()(logs)
 
 
 @app.callback(invoke_without_command=True)

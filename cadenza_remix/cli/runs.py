@@ -121,7 +121,8 @@ def _finish(folder: RunFolder, plan: Plan, *, status_may_succeed: int = 2) -> No
     from cadenza_remix.runs.shards.collecting import collect, write_missing
 
     collection = collect(folder, plan)
-    remove_leftovers(folder.root)
+    if not any(folder.claims.glob("*.json")):  # nobody is at work
+        remove_leftovers(folder.root)
     write_missing(collection, folder)
     if collection.records:
         _write_tables(folder, collection)

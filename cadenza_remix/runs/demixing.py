@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cadenza_remix.atomic import all_at_once
 from cadenza_remix.audio.io import load_audio, load_stems, write_float_wav
 from cadenza_remix.audio.signal import STEMS, Audio
 from cadenza_remix.errors import InputError
-from cadenza_remix.runs.outputs import all_at_once
 from cadenza_remix.runs.records import Record, digest, file_digest, file_sizes, finished
 from cadenza_remix.runs.songs import SongFile
 from cadenza_remix.separation.separator import Separator, device_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cadenza_remix.atomic import check_writable
+from cadenza_remix.atomic import all_at_once, check_writable
 from cadenza_remix.audio.io import flac16_bytes, wav16_bytes
 from cadenza_remix.audio.signal import EARS, MUSIC_SAMPLE_RATE, STEMS, Audio
 from cadenza_remix.challenge.metadata import SongSegments
@@ -20,7 +20,6 @@ from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.hearing.band_pass import band_pass
 from cadenza_remix.remix import Chain, Enhanced, at_listening_level, enhance_stems, soft_clip
 from cadenza_remix.runs.demixing import Demixer
-from cadenza_remix.runs.outputs import all_at_once
 from cadenza_remix.runs.pool import Failure, run_units
 from cadenza_remix.runs.progress import NoProgress, Progress
 from cadenza_remix.runs.records import Record, digest, file_sizes, finished, read_record

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -250,24 +250,6 @@ def record_path(out: Path, path: Path) -> Path:
     """Return where the record of an output lies: hidden beside the songs' folders, under the file's own name."""
     relative = path.relative_to(out)
     return out / RECORDS_FOLDER / relative.parent / f"{relative.name}.json"
-
-
-@contextmanager
-def all_at_once(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """Yield temporary paths that become these together when the block ends well; otherwise all old files stay.
-
-    A process that is killed between two renamings leaves whole files, but perhaps not all of them.
-    """
-    renaming = False
-    try:
-        with ExitStack() as stack:
-            yield [stack.enter_context(atomic_path(path)) for path in paths]
-            renaming = True
-    except BaseException:
-        for path in paths if renaming else ():
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-        raise
 
 
 def _check_template(template: str) -> str | None:

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cadenza_remix.atomic import check_writable, writing_failed
+from cadenza_remix.atomic import all_at_once, check_writable, writing_failed
 from cadenza_remix.audio.io import audio_duration_s
 from cadenza_remix.audio.reading import AheadBlocks, CountedBlocks, FileBlocks, check_file, in_blocks_of
 from cadenza_remix.audio.resample import ResampledBlocks, resample_blocks
@@ -27,7 +27,6 @@ from cadenza_remix.runs.outputs import (
     OutputSettings,
     Selection,
     Target,
-    all_at_once,
     plan_targets,
     results_folder,
 )

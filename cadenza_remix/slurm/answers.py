@@ -12,9 +12,8 @@ WAITING = frozenset(["PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPEC
 RUNNING = frozenset(
     ["RUNNING", "CONFIGURING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"]
 )
-SQUEUE_FORMAT = ",".join(
-    f"{field}:|"
-    for field in "JobArrayID ArrayJobID ArrayTaskID State NodeList Reason StartTime TimeLimit RestartCnt".split()
+SQUEUE_FORMAT = (
+    "JobArrayID:|,ArrayJobID:|,ArrayTaskID:|,State:|,NodeList:|,Reason:|,StartTime:|,TimeLimit:|,RestartCnt:|"
 )
 SACCT_FIELDS = ("JobID", "State", "NodeList", "Reason", "Start", "Timelimit")
 _DURATION = re.compile(r"(?:(\d+)-)?(\d+(?::\d+){0,2})")
@@ -38,10 +37,10 @@ class Limits:
 class JobState:
     """A job, or one element of an array, as Slurm sees it.
 
-    ``job_id`` is ``12`` or ``12_3``; ``array_job_id`` is ``12`` for both, ``task_id`` None or 3. ``state`` is in Slurm's
-    words (``RUNNING``), ``nodes`` empty where it has none yet, ``reason`` why it waits or ended, or empty. ``start`` is
-    when it started or is expected to (Unix seconds), ``time_limit_s`` None where there is none, ``n_restarts`` how
-    often it was requeued, None where only the accounting knows the job.
+    ``job_id`` is ``12`` or ``12_3``; ``array_job_id`` is ``12`` for both, ``task_id`` None or 3. ``state`` is in
+    Slurm's words (``RUNNING``), ``nodes`` empty where it has none yet, ``reason`` why it waits or ended, or empty.
+    ``start`` is when it started or is expected to (Unix seconds), ``time_limit_s`` None where there is none,
+    ``n_restarts`` how often it was requeued, None where only the accounting knows the job.
     """
 
     job_id: str

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cadenza_remix.errors import InputError, MissingDependencyError, OutputError
+from cadenza_remix.errors import CadenzaError, InputError, MissingDependencyError, OutputError
 from cadenza_remix.slurm.answers import (
     SACCT_FIELDS,
     SQUEUE_FORMAT,
@@ -47,11 +47,13 @@ TIMEOUT_S = 60.0  # Slurm's programs themselves give up after about 10 to 20 s
 RETRY_PAUSE_S = 10.0
 _NO_ANSWER = re.compile(
     r"unable to contact slurm|socket timed out|connection refused|zero bytes were transmitted|"
-    r"(controller|slurmctld).* (standby|not respond)|unexpected message received|unable to establish (controller|connection)",
+    r"(controller|slurmctld).* (standby|not respond)|unable to establish (controller|connection)",
     re.IGNORECASE,
 )
 _NOT_REACHED = re.compile(r"unable to contact slurm|connection refused", re.IGNORECASE)
 _OVER = re.compile(r"invalid job id|already completing or completed|already finished", re.IGNORECASE)
+_KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")  # which cluster, and who asks
+_IS_UP = re.compile(r"\bis UP\b")  # the controller, or the one that stands in for it
 
 
 class NoAnswerError(OutputError):
@@ -71,7 +73,10 @@ def check_slurm() -> None:
     for program in ("sbatch", "squeue", "scontrol", "scancel"):
         _where(program)
     done = _call("scontrol", "ping")
-    if not re.search(r"\bis UP\b", done.stdout):
+    if not _IS_UP.search(done.stdout):
+        time.sleep(RETRY_PAUSE_S)
+        done = _call("scontrol", "ping")
+    if not _IS_UP.search(done.stdout):
         raise NoAnswerError(f"scontrol ping: Slurm's controller does not answer: {_words(done)}")
 
 
@@ -95,7 +100,7 @@ def submit(script: Path, *, arguments: Sequence[str] = (), options: Sequence[str
         twice.
     """
     command = ("sbatch", "--parsable", *options, str(script.absolute()), *arguments)
-    done = _call(*command, timeout_s=2 * TIMEOUT_S, retry_when=_NOT_REACHED)
+    done = _call(*command, timeout_s=2 * TIMEOUT_S, twice_is_safe=False)
     if done.returncode:
         raise InputError(f"sbatch refuses this job: {_words(done)}", where=script)
     for line in reversed(done.stdout.splitlines()):  # a site's own plug-in may print, too
@@ -164,7 +169,7 @@ def queue(job_ids: Iterable[str], *, accounting: bool | None = None) -> list[Job
     Raises
     ------
     NoAnswerError
-        The controller does not answer.
+        The controller, or the accounting, does not answer.
     """
     wanted = set(job_ids)
     if not wanted:
@@ -189,8 +194,11 @@ def _accounts(config: str) -> bool:
 def _max_submit(config: str, account: str | None, qos: str | None) -> int | None:
     where = f"user={getpass.getuser()}", f"cluster={config_value(config, 'ClusterName')}"
     fields = "format=account,defaultqos,maxsubmitjobs,grpsubmitjobs"
-    associations = _asked("sacctmgr", "-nP", "show", "assoc", "where", *where, fields)
-    of_qos = _asked("sacctmgr", "-nP", "show", "qos", "format=name,maxsubmitjobsperuser,grpsubmitjobs")
+    try:
+        associations = _asked("sacctmgr", "-nP", "show", "assoc", "where", *where, fields)
+        of_qos = _asked("sacctmgr", "-nP", "show", "qos", "format=name,maxsubmitjobsperuser,grpsubmitjobs")
+    except CadenzaError:  # a user may not be let in there; sbatch says so when there are too many
+        return None
     return smallest_submit_limit(associations, of_qos, account=account, qos=qos)
 
 
@@ -215,12 +223,9 @@ def _asked(program: str, *args: str) -> str:
 
 
 def _call(
-    program: str, *args: str, timeout_s: float | None = None, retry_when: re.Pattern[str] = _NO_ANSWER
+    program: str, *args: str, timeout_s: float | None = None, twice_is_safe: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run one of Slurm's programs, once more when the controller did not answer the first time.
-
-    ``retry_when`` matches the words after which another try does no harm; a program that hangs counts as `_NO_ANSWER`.
-    """
+    """Run one of Slurm's programs, once more when it had no answer; unless that is not safe and it may have arrived."""
     path, limit_s = _where(program), TIMEOUT_S if timeout_s is None else timeout_s
     for is_last in (False, True):
         try:
@@ -236,12 +241,13 @@ def _call(
             if not done.returncode or not _NO_ANSWER.search(done.stderr):
                 return done
             words = _words(done)
-        if is_last or not retry_when.search(words) and retry_when is not _NO_ANSWER:
+        may_have_arrived = not _NOT_REACHED.search(words)
+        if is_last or (may_have_arrived and not twice_is_safe):
             break
         time.sleep(RETRY_PAUSE_S)
-    unsure = program == "sbatch" and not retry_when.search(words)
-    advice = " (the job may be in the queue all the same: see squeue)" if unsure else ""
-    raise NoAnswerError(f"{program}: Slurm's controller does not answer: {words}{advice}")
+    who = "accounting" if program.startswith("sacct") else "controller"
+    unsure = "" if twice_is_safe or not may_have_arrived else " (the job may be in the queue all the same: see squeue)"
+    raise NoAnswerError(f"{program}: Slurm's {who} does not answer: {words}{unsure}")
 
 
 def _where(program: str) -> str:
@@ -261,8 +267,7 @@ def _environment() -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("SLURM", "SQUEUE_", "SACCT", "SCANCEL_", "SINFO_"))
-        or name in ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS")
+        if not name.startswith(("SLURM", "SQUEUE_", "SACCT", "SCANCEL_", "SINFO_")) or name in _KEPT
     }
     return {**kept, "LC_ALL": "C.UTF-8", "SLURM_TIME_FORMAT": "%s"}
 

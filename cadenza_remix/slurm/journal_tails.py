@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,11 +85,13 @@ class Tail:
             self.n_grown += 1
             self._fold(_events(data))
 
-    def _fold(self, events: Iterable[Mapping[str, Any]]) -> None:
+    def _fold(self, events: Sequence[Mapping[str, Any]]) -> None:
         last, done, at_hand, recent = self.last, self.done, self.at_hand, self.recent
+        if self.n_grown == 1 and events:
+            self.first_t = events[0]["t"]
         for raw in events:
             event, unit, t = raw["event"], raw.get("unit"), raw["t"]
-            self.first_t, self.last_t = self.first_t or t, t
+            self.last_t = t
             if unit is None:
                 self.facts = dict(raw) if event == "open" else self.facts
                 self.reason = str(raw.get("reason", "")) if event == "close" else self.reason

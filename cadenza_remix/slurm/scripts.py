@@ -69,6 +69,9 @@ esac
 exit "$status"
 """
 
+_NO_GPU = """\
+[ -n "${CUDA_VISIBLE_DEVICES:-}" ] || set -- bash -c 'echo "no GPU: CUDA_VISIBLE_DEVICES is empty" >&2; exit 2'"""
+
 _MOVE = """\
 # An error on this node, such as a GPU that is not there: to another node, where there is one.
 if [ "$status" -eq 2 ] && [ "$restarts" -lt {most} ]; then
@@ -87,8 +90,7 @@ last_round=${{2:-$round}}
 cadenza-remix shard collect "$run"
 status=$?
 if [ "$status" -eq {try_again} ] && [ "$round" -lt "$last_round" ]; then
-  # The next round's jobs shall not take this job's restarts for theirs.
-  env -u SLURM_RESTART_COUNT cadenza-remix slurm resume "$run" --after-round "$round" --last-round "$last_round"
+  cadenza-remix slurm resume "$run" --after-round "$round" --last-round "$last_round"
   status=$?
 fi
 exit "$status"
@@ -230,6 +232,8 @@ def _work(stage: str, settings: SlurmSettings) -> str:
         f'  --scratch "$scratch" --deadline-s {settings.deadline_s}',
         '[ "$memory_mb" -gt 0 ] && set -- "$@" --memory-mb "$memory_mb"',
     ]
+    if gpus:
+        lines.append(_NO_GPU)
     return "\n".join(lines) + "\n"
 
 

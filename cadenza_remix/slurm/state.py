@@ -12,22 +12,17 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cadenza_remix.errors import InputError
 from cadenza_remix.runs.shards.folder import STAGES, RunFolder, ShardId
 from cadenza_remix.runs.shards.plan import Plan
+from cadenza_remix.slurm.answers import WAITING, JobState
 from cadenza_remix.slurm.journal_tails import COMPLETE, Journals, ShardCount, Tail, Trouble
+from cadenza_remix.slurm.settings import COLLECT
 from cadenza_remix.slurm.speed import StageState, remaining_s, stage_states
+from cadenza_remix.slurm.submission import read_submissions
 
-if TYPE_CHECKING:
-    from cadenza_remix.slurm.cluster import JobState
-
-COLLECT = "collect"
-ACTIVE_STATES = frozenset(
-    ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING")
-)
-WAITING_STATES = frozenset(("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"))
 NEVER = "DependencyNeverSatisfied"
 _USUAL_REASONS = frozenset(
     ("", "None", "Resources", "Priority", "Dependency", "BeginTime", "JobArrayTaskLimit", "Cleaning", "Prolog")
@@ -45,7 +40,8 @@ class AtHand:
 
 @dataclass(frozen=True)
 class JobView:
-    """One job: ``state``, ``reason`` and ``exit_code`` in Slurm's words, empty where it was not asked or forgot it.
+    """One job: ``state`` and ``reason`` (why it waits or ended) in Slurm's words, empty where it was not asked or
+    forgot it.
 
     ``said`` is why the journal of its last process closed; empty while that is open, or when there is none.
     """
@@ -56,7 +52,6 @@ class JobView:
     node: str
     state: str
     reason: str
-    exit_code: str
     restarts: int
     is_working: bool
     units: tuple[AtHand, ...]
@@ -114,18 +109,13 @@ def submitted_jobs(folder: RunFolder) -> list[Submitted]:
     InputError
         The list of submissions cannot be understood.
     """
-    path = folder.slurm / "submissions.json"
     try:
-        return list(_submitted(json.loads(path.read_text(encoding="utf-8"))))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise InputError("cannot be read", where=path, found=error.strerror) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError("damaged", where=path, expected="what this program wrote", found=str(error)) from error
+        return list(_submitted(read_submissions(folder)))
+    except (KeyError, TypeError) as error:
+        raise InputError("damaged list of jobs", where=folder.slurm, expected="what this program wrote") from error
 
 
-def _submitted(raw: Any) -> Iterator[Submitted]:
+def _submitted(raw: Iterable[Mapping[str, Any]]) -> Iterator[Submitted]:
     for entry in raw:
         for job in entry["jobs"]:
             stage, number, job_id = job["stage"], int(entry["round"]), str(job["job_id"])
@@ -134,17 +124,6 @@ def _submitted(raw: Any) -> Iterator[Submitted]:
                 continue
             for index in job["shards"]:
                 yield Submitted(number, f"{job_id}_{index - job['offset']}", stage, ShardId(stage, index))
-
-
-def array_ids(job_ids: Iterable[str]) -> list[str]:
-    """Return the numbers under which `queue` is asked for jobs: each array once.
-
-    Examples
-    --------
-    >>> array_ids(["12_0", "12_1", "13"])
-    ['12', '13']
-    """
-    return list(dict.fromkeys(job_id.partition("_")[0] for job_id in job_ids if job_id))
 
 
 # ---------------------------------------------------------------------------------------------- how things stand
@@ -218,7 +197,7 @@ def _lives(tail: Tail, slurm: Mapping[str, JobState] | None) -> bool:
     if slurm is None:
         return True
     job = slurm.get(tail.job)
-    return job is not None and job.state in ACTIVE_STATES and job.restarts == tail.fact("restart", 0)
+    return job is not None and job.is_running and job.n_restarts in (None, tail.fact("restart", 0))
 
 
 def _runs_here(pid: int) -> bool:
@@ -280,11 +259,10 @@ def _job_view(
         id=job.id,
         stage=job.stage,
         shard=shard.index if shard is not None else None,
-        node=(told.node if told else "") or (tail.node if tail else ""),
+        node=(told.nodes if told else "") or (tail.node if tail else ""),
         state=told.state if told else "",
         reason=told.reason if told else "",
-        exit_code=told.exit_code if told else "",
-        restarts=max(told.restarts if told else 0, tail.fact("restart", 0) if tail else 0),
+        restarts=max((told.n_restarts or 0) if told else 0, tail.fact("restart", 0) if tail else 0),
         is_working=works,
         units=tuple(hand),
         n_left=counts[shard].n_left if shard is not None and shard in counts else 0,
@@ -295,7 +273,7 @@ def _job_view(
 def _is_awaited(slurm: Mapping[str, JobState] | None, job_id: str) -> bool:
     """Tell whether Slurm has a job at work or will start it."""
     job = slurm.get(job_id) if slurm else None
-    return job is not None and (job.state in ACTIVE_STATES or (job.state in WAITING_STATES and job.reason != NEVER))
+    return job is not None and (job.is_running or (job.is_waiting and job.reason != NEVER))
 
 
 def _lost(
@@ -332,12 +310,17 @@ def _ended(slurm: Mapping[str, JobState] | None, job_id: str) -> str:
         return "its job is gone (Slurm knows it no more)"
     if job.reason == NEVER:
         return f"its job never starts ({NEVER})"
-    return f"its job ended ({job.state}{', exit ' + job.exit_code if job.exit_code else ''})"
+    return f"its job ended ({_words(job)})"
+
+
+def _words(job: JobState) -> str:
+    """Return Slurm's words about an end: ``FAILED, NonZeroExitCode``."""
+    return f"{job.state}, {job.reason}" if job.reason else job.state
 
 
 def _stuck(views: Iterable[JobView]) -> Iterator[Trouble]:
     for view in views:
-        if view.state in WAITING_STATES and (view.state != "PENDING" or view.reason not in _USUAL_REASONS):
+        if view.state in WAITING and (view.state != "PENDING" or view.reason not in _USUAL_REASONS):
             name = view.stage if view.shard is None else f"{view.stage}-{view.shard}"
             yield Trouble(name, view.reason or view.state, view.node, view.id)
 
@@ -354,11 +337,11 @@ def _collect_word(
         return "its job is gone" if jobs and slurm is not None else "not yet"
     if told.state == "COMPLETED":
         return "done"
-    if told.state in ACTIVE_STATES:
+    if told.is_running:
         return "running"
-    if told.state in WAITING_STATES:
+    if told.is_waiting:
         return "waiting" if told.reason != NEVER else f"never starts ({NEVER})"
-    return f"{told.state}{', exit ' + told.exit_code if told.exit_code else ''}"
+    return _words(told)
 
 
 def _is_over(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -112,6 +113,18 @@ def _arrays(numbers: Sequence[int], size: int) -> list[tuple[int, tuple[int, ...
     return [(offset, tuple(members)) for offset, members in arrays]
 
 
+def most_submittable(settings: SlurmSettings) -> int:
+    """Return how many jobs more Slurm takes from this user now; each element of an array counts."""
+    given: dict[str, str] = {}
+    for option in settings.options:
+        for name, short in (("--account", "-A"), ("--qos", "-q")):
+            if option.startswith((f"{name}=", short)):
+                given[name] = option.removeprefix(f"{name}=").removeprefix(short)
+    found = cluster.limits(account=given.get("--account"), qos=given.get("--qos"))
+    limit = found.max_jobs if found.max_submit is None else min(found.max_jobs, found.max_submit)
+    return max(0, limit - cluster.n_queued())
+
+
 def job_scripts(plan: Plan, root: Path, settings: SlurmSettings) -> list[JobScript]:
     """Return the scripts of all stages; the environment says where jobs find their models."""
     variables = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
@@ -163,12 +176,7 @@ def submit(
     OutputError
         The run's folder cannot be written.
     """
-    living = living_jobs(folder)
-    if living:
-        raise InputError(
-            f"jobs of this run wait or run: {', '.join(living)}", where=folder.root,
-            expected="to be alone: wait, or use `cadenza-remix slurm cancel`",
-        )  # fmt: skip
+    refuse_company(folder)
     if last_round is None:
         last_round = round_number + settings.rounds - 1
     wanted = {shard.id for shard in plan.all_shards} if shards is None else set(shards)
@@ -188,7 +196,8 @@ def submit(
     except BaseException as error:
         cluster.cancel([job.job_id for job in submitted])
         if isinstance(error, CadenzaError):
-            done = f"; the {len(submitted)} jobs submitted before it were cancelled" if submitted else ""
+            names = ", ".join(job.job_id for job in submitted)
+            done = f"; cancelled again: {names}" if submitted else ""
             raise InputError(f"{error}{done}") from error
         raise
     return Submission(round_number, tuple(submitted))
@@ -219,7 +228,7 @@ def _submit_one(
 
 
 def _line(job: ArrayJob) -> str:
-    what = f"{len(job.shards)} shards" if job.shards else "when all have ended"
+    what = f"{len(job.shards)} shard{'s' * (len(job.shards) > 1)}" if job.shards else "when all have ended"
     after = f", after {', '.join(job.depends_on)}" if job.depends_on and job.shards else ""
     return f"{job.stage}: job {job.job_id}: {what}{after}"
 
@@ -259,7 +268,18 @@ def living_jobs(folder: RunFolder) -> list[str]:
     """Return the ids of the run's jobs that wait or run; the job that this process is a part of does not count."""
     ids = [str(job["job_id"]) for entry in read_submissions(folder) for job in entry["jobs"]]
     ids = [job_id for job_id in ids if job_id != os.environ.get("SLURM_JOB_ID")]
-    return cluster.living(ids) if ids else []
+    states = cluster.queue(ids, accounting=False)  # what squeue has forgotten is over
+    return list(dict.fromkeys(state.array_job_id for state in states if not state.is_over))
+
+
+def refuse_company(folder: RunFolder) -> None:
+    """Make sure that no job of the run waits or runs; an InputError names those that do."""
+    living = living_jobs(folder)
+    if living:
+        raise InputError(
+            f"jobs of this run wait or run: {', '.join(living)}", where=folder.root,
+            expected=f"none: wait for them, or `cadenza-remix slurm cancel {shlex.quote(str(folder.root))}`",
+        )  # fmt: skip
 
 
 def cancel(folder: RunFolder) -> list[str]:

@@ -22,6 +22,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ LISTENERS = ("N2", "N3", "N4", "S2")
 SHORT_S, LONG_S = 30, 60
 SCORED_SHORT_S, SCORED_LONG_S, HEARD_S = 10, 30, 15
 TURNS = 2
+CHALLENGE = 49, 53
 
 
 class Stamps:
@@ -51,11 +54,11 @@ class Stamps:
 
 def steps(times: list[float]) -> list[float]:
     """Return how long each unit took after the first, which also loads what the song's others find loaded."""
-    return [after - before for before, after in zip(times[:-1], times[1:], strict=True)]
+    return [after - before for before, after in pairwise(times)]
 
 
-def make_music(work: Path) -> None:
-    """Write songs of both durations, as mixture and clean stems, 16 bit as the challenge's music has them."""
+def make_song(folder: Path, duration_s: int) -> None:
+    """Write a song of this duration, as mixture and clean stems, 16 bit as the challenge's music has them."""
     import numpy as np
 
     from cadenza_remix.audio.io import load_audio, load_stems, write_stems
@@ -63,14 +66,12 @@ def make_music(work: Path) -> None:
     from cadenza_remix.demo import demo_song
 
     excerpt = demo_song().path
-    parts = {**load_stems(excerpt), "mixture": load_audio(excerpt)}
-    for duration_s in (SHORT_S, LONG_S):
-        longer = {}
-        for name, audio in parts.items():
-            n_samples = duration_s * audio.sample_rate
-            samples = np.tile(audio.samples, (-(-n_samples // audio.n_samples), 1))[:n_samples]
-            longer[name] = Audio(samples, audio.sample_rate)
-        write_stems(work / "music" / f"song_{duration_s}", longer, subtype="PCM_16")
+    longer = {}
+    for name, audio in {**load_stems(excerpt), "mixture": load_audio(excerpt)}.items():
+        n_samples = duration_s * audio.sample_rate
+        samples = np.tile(audio.samples, (-(-n_samples // audio.n_samples), 1))[:n_samples]
+        longer[name] = Audio(samples, audio.sample_rate)
+    write_stems(folder, longer, subtype="PCM_16")
 
 
 def demix(work: Path, duration_s: int) -> dict[str, Any]:
@@ -83,14 +84,12 @@ def demix(work: Path, duration_s: int) -> dict[str, Any]:
     song = find_songs([work / "music" / f"song_{duration_s}"])[0]
     ready_s = time.process_time()
     times: list[float] = []
-    clock_s: list[float] = []
     for _ in range(TURNS + 1):  # the first one compiles
         shutil.rmtree(work / "stems" / song.name, ignore_errors=True)
-        before, before_clock = time.process_time(), time.perf_counter()
+        before = time.process_time()
         Demixer(separator, work / "stems").stems(song)
         times.append(time.process_time() - before)
-        clock_s.append(time.perf_counter() - before_clock)
-    return {"units_s": times[1:], "clock_s": clock_s[1:], "start_s": ready_s + times[0] - min(times[1:])}
+    return {"units_s": times[1:], "start_s": ready_s + times[0] - min(times[1:])}
 
 
 def enhance(work: Path, duration_s: int, kept_s: int) -> dict[str, Any]:
@@ -141,7 +140,7 @@ def start(work: Path) -> dict[str, Any]:
     import numpy as np
 
     import cadenza_remix.runs.enhancing
-    import cadenza_remix.runs.scoring
+    import cadenza_remix.runs.scoring  # noqa: F401
     from cadenza_remix.audio.signal import Audio
     from cadenza_remix.hearing.audiogram import load_listeners
     from cadenza_remix.metrics import haaqi
@@ -156,9 +155,30 @@ def start(work: Path) -> dict[str, Any]:
     return {"start_s": time.process_time()}
 
 
-def in_worker(work: Path, *task: object, core: int | None = 0) -> dict[str, Any]:
-    """Run one of the functions above in a process on one core (``None``: on all), and return what it found."""
-    command = [sys.executable, __file__, "--work", work, "--task", *task, *(["--core", core] if core is not None else [])]
+def collect(work: Path, n_songs: int, n_listeners: int) -> dict[str, Any]:
+    """Read records of so many pairs and write the tables of scores, as the last job of a run does."""
+    from cadenza_remix.hearing.audiogram import load_listeners
+    from cadenza_remix.report.scores import write_score_tables
+    from cadenza_remix.runs.records import read_record
+
+    people = list(load_listeners("bisgaard").values())
+    listeners = {f"L{n}": replace(people[n % len(people)], id=f"L{n}") for n in range(n_listeners)}
+    record = read_record(next((work / f"entry_{LONG_S}_{SCORED_LONG_S}").glob("records/score/*/*.json")))
+    assert record is not None
+    paths = []
+    for song in (f"song {n}" for n in range(n_songs)):
+        for listener in listeners:
+            paths.append(work / "collected" / listener / f"{song}.json")
+            replace(record, results={**record.results, "song": song, "listener": listener}).write(paths[-1])
+    before = time.process_time()
+    records = [read for path in paths if (read := read_record(path)) is not None]
+    write_score_tables(records, work / "collected.csv", listeners=listeners)
+    return {"per_pair_s": (time.process_time() - before) / len(paths)}
+
+
+def in_worker(work: Path, *task: object) -> dict[str, Any]:
+    """Run one of the functions above in a process on one core, and return what it found."""
+    command = [sys.executable, __file__, "--work", work, "--task", *task]
     done = subprocess.run(
         [str(part) for part in command], env=os.environ | ONE_THREAD, stdout=subprocess.PIPE, text=True
     )
@@ -173,8 +193,8 @@ def file_calls(work: Path) -> dict[str, float]:
     counts = {}
     for kind, *sizes in (("enhance", SHORT_S, SCORED_SHORT_S), ("score", SHORT_S, SCORED_SHORT_S), ("start",)):
         with tempfile.NamedTemporaryFile() as log:
-            command = ["strace", "-f", "-qq", "-e", "trace=%file", "-s", "300", "-o", log.name, sys.executable, __file__,
-                       "--work", work, "--task", kind, *sizes]  # fmt: skip
+            command = ["strace", "-f", "-qq", "-e", "trace=%file", "-s", "300", "-o", log.name,
+                       sys.executable, __file__, "--work", work, "--task", kind, *sizes]  # fmt: skip
             subprocess.run(list(map(str, command)), env=os.environ | ONE_THREAD, stdout=subprocess.DEVNULL, check=True)
             lines = Path(log.name).read_text(errors="replace").splitlines()
         own = re.compile(r"/(?:enhanced_signals|records|music)/")
@@ -197,9 +217,9 @@ def spread(*measured: Mapping[str, Any]) -> float:
 def measure(work: Path) -> dict[str, Any]:
     """Make the music, run everything, and return the costs."""
     shutil.rmtree(work, ignore_errors=True)
-    make_music(work)
+    for duration_s in (SHORT_S, LONG_S):
+        make_song(work / "music" / f"song_{duration_s}", duration_s)
     demixed = {duration_s: in_worker(work, "demix", duration_s) for duration_s in (SHORT_S, LONG_S)}
-    both = in_worker(work, "demix", LONG_S, core=None)
     enhanced, scored = {}, {}
     for size in ((SHORT_S, SCORED_SHORT_S), (LONG_S, SCORED_SHORT_S), (LONG_S, SCORED_LONG_S), (LONG_S, LONG_S)):
         enhanced[size] = in_worker(work, "enhance", *size)
@@ -224,8 +244,7 @@ def measure(work: Path) -> dict[str, Any]:
     loads = enhanced[LONG_S, SCORED_LONG_S]["load_s"], scored[SCORED_LONG_S]["load_s"]
     return {
         "demix": {"per_s": demix_per_s, "fixed_s": demix_fixed, "spread": spread(*demixed.values()),
-                  "start_s": min(one["start_s"] for one in demixed.values()),
-                  "two_cores_times_as_fast": min(demixed[LONG_S]["clock_s"]) / min(both["clock_s"])},
+                  "start_s": min(one["start_s"] for one in demixed.values())},
         "enhance": {"per_s": per_s, "kept_per_s": kept_per_s, "fixed_s": max(0.0, fixed),
                     "spread": spread(*enhanced.values())},
         "score": {"per_s": score_per_s, "fixed_s": score_fixed, "spread": spread(*scored.values())},
@@ -233,6 +252,7 @@ def measure(work: Path) -> dict[str, Any]:
                   "files": len(files) / len(LISTENERS),
                   "kept_bytes_per_s": sum(path.stat().st_size for path in whole) / len(LISTENERS) / LONG_S,
                   "file_calls": calls},
+        "collect": in_worker(work, "collect", *CHALLENGE),
     }  # fmt: skip
 
 
@@ -248,13 +268,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder to work in; emptied first")
     parser.add_argument("--out", type=Path, help="also write the costs to this file")
     parser.add_argument("--task", nargs="+", help=argparse.SUPPRESS)
-    parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.task is not None:
-        if options.core is not None:
-            os.sched_setaffinity(0, {options.core})
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         kind, *sizes = options.task
-        tasks = {"demix": demix, "enhance": enhance, "score": score, "start": start}
+        tasks = {"demix": demix, "enhance": enhance, "score": score, "start": start, "collect": collect}
         print(json.dumps(tasks[kind](options.work, *map(int, sizes))))
         return
     from evaluation.benchmarks.bench_report import processor_name

@@ -16,130 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from cluster_model import Costs, Disk, JobShape, NodeGroup, Outcome, SlurmModel
 
 from cadenza_remix.runs.shards.folder import DEMIX, PAIRS, STAGES
-from cadenza_remix.runs.shards.plan import Plan, PlannedSong, Shard
+from cadenza_remix.runs.shards.plan import Plan, Shard
 
 COLLECT = "collect"
-
-
-@dataclass(frozen=True)
-class NodeGroup:
-    """Nodes of one kind."""
-
-    name: str
-    n_nodes: int
-    cores: int
-    gpus: int = 0
-    memory_gb: float = 192.0
-
-
-@dataclass(frozen=True)
-class JobShape:
-    """What each job of a stage asks for; ``groups``: names of the node groups it may run on."""
-
-    cores: int
-    workers: int
-    groups: tuple[str, ...]
-    gpus: int = 0
-    memory_gb: float = 0.0
-
-
-@dataclass(frozen=True)
-class SlurmModel:
-    """How the scheduler behaves.
-
-    ``interval_s``: from a change of the queue to the scheduler's next pass; ``starts_per_pass``: jobs started in one;
-    ``launch_s``: from there to the script's first line; ``end_s``: from its last line until the resources are free;
-    ``throttle``: jobs of a stage that run at once (``%N`` of an array); ``max_submit``: jobs of a user in the queue: what is
-    beyond that is submitted as others leave.
-    """
-
-    interval_s: float = 3.0
-    starts_per_pass: int = 100
-    launch_s: float = 1.0
-    end_s: float = 1.0
-    throttle: int | None = None
-    max_array_size: int = 1001
-    max_submit: int | None = None
-
-
-@dataclass(frozen=True)
-class Disk:
-    """The shared disk: calls and bytes that it serves in a second, the time of one call, and one node's share."""
-
-    calls_per_s: float = 20_000.0
-    bytes_per_s: float = 5e9
-    call_s: float = 3e-4
-    node_bytes_per_s: float = 1e9
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What units cost one worker, in seconds: least values; the mean is ``1 + spread`` of them.
-
-    ``*_per_s``: per second of the song, ``kept`` and ``score``: of what is handed in and scored; ``*_fixed_s``: each
-    unit; ``load_per_s``: of the song, whenever a worker comes to another one; ``overhead_s``: each unit, between the
-    supervisor and its worker. ``files``, ``calls`` (that name a file) and bytes are those of a pair.
-    """
-
-    demix_per_s: float = 0.0
-    demix_fixed_s: float = 0.0
-    demix_start_s: float = 0.0
-    enhance_per_s: float = 0.0
-    enhance_kept_per_s: float = 0.0
-    enhance_fixed_s: float = 0.0
-    score_per_s: float = 0.0
-    score_fixed_s: float = 0.0
-    pairs_start_s: float = 0.0
-    job_start_s: float = 0.0
-    load_per_s: float = 0.0
-    overhead_s: float = 0.0
-    spread: float = 0.0
-    collect_start_s: float = 0.0
-    collect_per_pair_s: float = 0.0
-    files: float = 19
-    calls: float = 0.0
-    start_calls: float = 0.0
-    kept_bytes_per_s: float = 0.0
-    stem_bytes_per_s: float = 0.0
-    clean_bytes_per_s: float = 0.0
-    demix_files: int = 5
-
-    def demix_s(self, song: PlannedSong) -> float:
-        return self.demix_fixed_s + self.demix_per_s * song.duration_s
-
-    def enhance_s(self, song: PlannedSong) -> float:
-        return self.enhance_fixed_s + self.enhance_per_s * song.duration_s + self.enhance_kept_per_s * song.scored_s
-
-    def score_s(self, song: PlannedSong) -> float:
-        return self.score_fixed_s + self.score_per_s * song.scored_s
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to; times in seconds from its submission.
-
-    ``efficiency``: the work of units over the core time that jobs held; ``utilisation``: the same over all cores that
-    pairs may use, from submission to end; ``stages``: begin and end of each; ``n_queued``: most jobs in the queue at once;
-    ``bounds``: how long the run would at least take for each reason alone.
-    """
-
-    makespan_s: float
-    work_s: float
-    efficiency: float
-    utilisation: float
-    stages: Mapping[str, tuple[float, float]]
-    n_jobs: int
-    n_arrays: int
-    n_queued: int
-    n_files: int
-    bounds: Mapping[str, float]
-
-    @property
-    def limit(self) -> str:
-        """Return the reason that alone would make it take longest."""
-        return max(self.bounds, key=lambda name: self.bounds[name])
 
 
 @dataclass
@@ -222,6 +104,7 @@ def simulate(
     costs: Costs,
     slurm: SlurmModel | None = None,
     disk: Disk | None = None,
+    shared_processors: float | None = None,
 ) -> Outcome:
     """Run a plan.
 
@@ -235,6 +118,8 @@ def simulate(
     costs : Costs
     slurm : SlurmModel, optional
     disk : Disk, optional
+    shared_processors : float, optional
+        All nodes are in truth one machine with so many processors, as in a test; what starts there waits for them.
 
     Raises
     ------
@@ -245,7 +130,8 @@ def simulate(
     for stage, shape in shapes.items():
         if not any(_has_room(by_name[name], shape) for name in shape.groups):
             raise ValueError(f"a job of {stage} fits on no node: {shape}")
-    return _Simulation(plan, by_name, shapes, costs, slurm or SlurmModel(), disk or Disk()).run()
+    run = _Simulation(plan, by_name, shapes, costs, slurm or SlurmModel(), disk or Disk(), shared_processors)
+    return run.run()
 
 
 def _has_room(group: NodeGroup, shape: JobShape) -> bool:
@@ -261,8 +147,11 @@ class _Simulation:
         costs: Costs,
         slurm: SlurmModel,
         disk: Disk,
+        shared_processors: float | None,
     ) -> None:
         self.plan, self.costs, self.slurm, self.disk = plan, costs, slurm, disk
+        self.shared_processors = shared_processors
+        self.processors_free_s = 0.0
         self.groups = groups
         self.shapes = {**shapes, COLLECT: JobShape(1, 1, shapes[PAIRS].groups)}
         self.nodes = _Nodes(groups, self.shapes)
@@ -272,7 +161,7 @@ class _Simulation:
         self.work_s = 0.0
         self.work_by_stage = {DEMIX: 0.0, PAIRS: 0.0}
         self.held_s = 0.0
-        self.loaded: dict[tuple[int, str], None] = {}
+        self.loaded: dict[tuple[int, str], float] = {}
         self.pass_at: float | None = None
         self.to_submit: deque[_Job] = deque()
         self.ready: dict[str, deque[_Job]] = {stage: deque() for stage in self.shapes}
@@ -351,9 +240,11 @@ class _Simulation:
             done_s = self._read(ready_s, n_calls=n_pairs + costs.start_calls, n_bytes=0)
             self._push(done_s + costs.collect_start_s + n_pairs * costs.collect_per_pair_s, "end", job)
             return
-        ready_s = self._read(ready_s + costs.job_start_s, n_calls=costs.start_calls, n_bytes=0)
-        ready_s += costs.demix_start_s if job.stage == DEMIX else costs.pairs_start_s
         job.n_busy = max(1, min(self.shapes[job.stage].workers, job.n_chains))
+        worker_s = costs.demix_start_s if job.stage == DEMIX else costs.pairs_start_s
+        processor_s = costs.job_start_processor_s + job.n_busy * costs.start_processor_s
+        read_s = self._read(ready_s + costs.job_start_s, n_calls=costs.start_calls, n_bytes=0)
+        ready_s = max(read_s + worker_s, self._compute_shared(ready_s, processor_s))
         for _ in range(job.n_busy):
             self._push(ready_s, "free", job)
 
@@ -390,9 +281,10 @@ class _Simulation:
             n_calls, n_bytes = costs.calls, costs.kept_bytes_per_s * planned.scored_s
             if song != name:
                 extra += costs.load_per_s * planned.duration_s
-                if (job.number, name) not in self.loaded:  # the job's other workers find it in the node's memory
-                    self.loaded[job.number, name] = None
-                    n_bytes += planned.duration_s * (costs.stem_bytes_per_s + 1.25 * costs.clean_bytes_per_s)
+                if (job.number, name) not in self.loaded:  # the job's other workers find it on the node
+                    n_read = planned.duration_s * (costs.stem_bytes_per_s + 1.25 * costs.clean_bytes_per_s)
+                    self.loaded[job.number, name] = self._read(now, n_calls=0, n_bytes=n_read)
+                now = max(now, self.loaded[job.number, name])
         self.work_s += seconds
         self.work_by_stage[job.stage] += seconds
         self._push(self._read(now, n_calls=n_calls, n_bytes=n_bytes) + seconds + extra, "free", job, name)
@@ -404,6 +296,13 @@ class _Simulation:
         self.disk_free_s = max(self.disk_free_s, now) + served_s
         self.disk_busy_s += served_s
         return max(self.disk_free_s, now + n_calls * disk.call_s + n_bytes / disk.node_bytes_per_s)
+
+    def _compute_shared(self, now: float, seconds: float) -> float:
+        """Return when the processors that all nodes share have done this; nothing where each node has its own."""
+        if self.shared_processors is None:
+            return now
+        self.processors_free_s = max(self.processors_free_s, now) + seconds / self.shared_processors
+        return self.processors_free_s
 
     def _push(self, when: float, kind: str, job: _Job | None, song: str = "") -> None:
         self.n_events += 1
@@ -428,16 +327,15 @@ class _Simulation:
         return _Job(shard.id.stage, shard.id.index, chains, shard.needs)
 
     def _find_path(self, job: _Job) -> None:
-        """Keep the longest way through demixing, a shard that needs it, and what starts and ends jobs."""
+        """Keep the longest way of one pair: its song is demixed, it is enhanced and scored, and jobs start and end."""
         if job.stage == COLLECT:
             return
         slurm, costs = self.slurm, self.costs
         fixed = slurm.interval_s + slurm.launch_s + slurm.end_s + costs.job_start_s
         fixed += costs.demix_start_s if job.stage == DEMIX else costs.pairs_start_s
         seconds = [sum(chain) for chains in job.untouched.values() for chain in chains]
-        n_workers = min(self.shapes[job.stage].workers, max(1, len(seconds)))
         shortest = min(self.plan.songs[name].duration_s for name in job.untouched) if job.stage == PAIRS else 0.0
-        path = fixed + max(max(seconds), sum(seconds) / n_workers) + costs.load_per_s * shortest
+        path = fixed + max(seconds) + costs.load_per_s * shortest
         if job.stage == DEMIX:
             self.demix_path[job.number] = path
         else:
@@ -447,9 +345,8 @@ class _Simulation:
     def _outcome(self, makespan_s: float, n_jobs: int) -> Outcome:
         slots = {stage: self._n_slots(stage) * self.shapes[stage].workers for stage in STAGES}
         demix_slots = max(1, min(slots[DEMIX], len(self.plan.demix) * self.shapes[DEMIX].workers))
-        collect = self.costs.collect_start_s + self.costs.collect_per_pair_s * sum(len(s.chains) for s in self.plan.pairs)
-        n_cores = sum(self.groups[name].cores * self.groups[name].n_nodes for name in self.shapes[PAIRS].groups)
         n_pairs = sum(len(shard.chains) for shard in self.plan.pairs)
+        collect = self.costs.collect_start_s + self.costs.collect_per_pair_s * n_pairs
         # The job that demixes keeps its cores for one worker: they count as used while that works.
         per_worker = {stage: self.shapes[stage].cores / self.shapes[stage].workers for stage in STAGES}
         used = sum(self.work_by_stage[stage] * per_worker[stage] for stage in STAGES)
@@ -458,15 +355,15 @@ class _Simulation:
             makespan_s=makespan_s,
             work_s=self.work_s,
             efficiency=used / self.held_s if self.held_s else 0.0,
-            utilisation=self.work_by_stage[PAIRS] / (makespan_s * n_cores) if makespan_s else 0.0,
+            utilisation=self.work_by_stage[PAIRS] / (makespan_s * slots[PAIRS]) if makespan_s else 0.0,
             stages={stage: (span[0], span[1]) for stage, span in self.span.items()},
             n_jobs=n_jobs,
             n_arrays=sum(-(-len(self.plan.shards(stage)) // most) for stage in STAGES) + 1,
             n_queued=self.n_queued,
-            n_files=round(n_pairs * self.costs.files + len(self.plan.songs) * self.costs.demix_files),
+            n_files=round(n_pairs * self.costs.files + len(self.plan.songs) * self.costs.demix_files) + 2 * n_jobs,
             bounds={
                 "cores": self.work_by_stage[PAIRS] / max(1, slots[PAIRS]),
-                "longest shard": self.path_s,
+                "longest chain": self.path_s,
                 "demixing": self.work_by_stage[DEMIX] / demix_slots,
                 "shared disk": self.disk_busy_s,
                 "scheduler": n_jobs / self.slurm.starts_per_pass * self.slurm.interval_s,

@@ -23,9 +23,9 @@ from cadenza_remix.runs.shards.working import work_shard
 class FileWork:
     """Each unit writes a file of its own.
 
-    ``faults``: by the unit's name, what goes wrong: "input", "bug", "kill", "full", "twice" (fails two times, then not),
-    "exit". ``seconds``: how long each unit takes; ``slow``: how long some take, by name. ``prepare_fault``: "input" or
-    "kill".
+    ``faults``: by the unit's name, what goes wrong: "input", "bug", "kill", "exit", "full", "twice" (fails two times,
+    then not). ``seconds``: how long each unit takes; ``slow``: how long some take, by name. ``prepare_fault``: "input"
+    or "kill". ``n_awaited``: units begin once so many workers are there.
     """
 
     root: Path
@@ -34,6 +34,7 @@ class FileWork:
     slow: dict[str, float] = field(default_factory=dict)
     needs_stems: bool = False
     prepare_fault: str = ""
+    n_awaited: int = 1
 
     def is_done(self, unit):
         return self.result(unit).is_file()
@@ -52,6 +53,7 @@ class FileWork:
 
     def perform(self, unit):
         self.note("begun", unit.name)
+        until(lambda: len(self.noted("prepared")) >= self.n_awaited)
         time.sleep(self.slow.get(unit.name, self.seconds))
         fault = self.faults.get(unit.name)
         if fault == "input":
@@ -122,9 +124,7 @@ def small_run(root, *, songs=("a", "b"), listeners=("L1", "L2"), n_pairs_shards=
 def work_on(folder, plan, work, *, stage="pairs", n_workers=1, stop=None, **options):
     """Work on shard 0 of a stage, quickly; return its outcome."""
     options = {"round_number": 1, "settle_s": 0.3, "beat_s": 0.1, "stale_s": 0.5, **options}
-    return work_shard(
-        folder, plan, ShardId(stage, 0), work, n_workers=n_workers, stop=stop or Stopping(), **options
-    )
+    return work_shard(folder, plan, ShardId(stage, 0), work, n_workers=n_workers, stop=stop or Stopping(), **options)
 
 
 def events_of(folder, stage="pairs"):

@@ -13,9 +13,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -91,6 +92,8 @@ class SlurmCluster:
         How many nodes, and what each claims to have; none of it needs to be there. A GPU is a link to /dev/null.
     accounting : bool
         Only False: accounting needs slurmdbd, a database and munge.
+    cred_expire_s : int
+        How long a node believes a permission to start a job.
     settings : mapping
         Further lines of slurm.conf, such as ``{"MaxArraySize": "11"}``; they replace those above.
     """
@@ -110,17 +113,13 @@ class SlurmCluster:
             raise ValueError("accounting needs slurmdbd, a database and munge: expected accounting=False")
         missing = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
         if missing:
-            raise RuntimeError(
-                f"no Slurm here ({', '.join(missing)}): apt-get install --no-install-recommends "
-                "slurmctld slurmd slurm-client"
-            )
+            packages = "apt-get install --no-install-recommends slurmctld slurmd slurm-client"
+            raise RuntimeError(f"no Slurm here ({', '.join(missing)}): {packages}")
         self.nodes = tuple(f"node{number}" for number in range(1, n_nodes + 1))
         self._cpus, self._gpus, self._cred_expire_s = cpus, gpus, cred_expire_s
         self._settings = dict(settings or {})
         self._given_base = base
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
-
-    # Life
 
     def __enter__(self) -> SlurmCluster:
         self.start()
@@ -134,29 +133,34 @@ class SlurmCluster:
         for n_left in (2, 1, 0):
             self.base = (self._given_base or Path(tempfile.mkdtemp(prefix="slurm-"))).resolve()
             self._write_files()
+            self._guard = subprocess.Popen(
+                [sys.executable, "-P", __file__, str(self.base), *self.nodes, *([] if self._given_base else ["-"])],
+                stdin=subprocess.PIPE, start_new_session=True, env=self.env, cwd="/",
+            )  # fmt: skip
             try:
                 self._start_daemon("controller", "slurmctld", "-D", "-c")
                 for name in self.nodes:
                     self._start_daemon(name, "slurmd", "-D", "-N", name)
-                n_nodes = str(len(self.nodes))
-                self._retry_until_ready("srun", "-Q", "-N", n_nodes, "-n", n_nodes, "--immediate=20", "true")
+                self._wait_until_ready()
                 return
-            except BaseException as error:
+            except (OSError, subprocess.SubprocessError, RuntimeError) as error:
                 said = self.said()
                 self.stop()
-                if n_left == 0 or not isinstance(error, subprocess.SubprocessError | RuntimeError):
+                if not n_left:
                     raise RuntimeError(f"the test cluster does not start: {error}\n{said}") from error
+            except BaseException:
+                self.stop()
+                raise
 
     def stop(self) -> None:
         """End all that belongs to the cluster, left-over processes of jobs too; remove its folder if it made it."""
-        for _ in range(3):  # a daemon may be about to start something
-            daemons = [daemon.pid for daemon in self._daemons.values() if daemon.poll() is None]
-            _kill([*daemons, *self.processes()])
-            for daemon in self._daemons.values():
-                daemon.wait()
+        for daemon in self._daemons.values():
+            daemon.kill()
+        _end(self.base, self.nodes)
+        for daemon in self._daemons.values():
+            daemon.wait()
         self._daemons.clear()
-        if self._given_base is None:
-            shutil.rmtree(self.base, ignore_errors=True)
+        self._guard.communicate()  # it looks once more, and removes the folder
 
     def _start_daemon(self, name: str, *command: str) -> None:
         program = shutil.which(command[0], path=PATH)
@@ -167,13 +171,13 @@ class SlurmCluster:
                 env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.base,
             )  # fmt: skip
 
-    def _retry_until_ready(self, *command: str) -> None:
-        end = time.monotonic() + 30
+    def _wait_until_ready(self) -> None:
+        n_nodes, end = str(len(self.nodes)), time.monotonic() + 30
         while True:
             for name, daemon in self._daemons.items():
                 if daemon.poll() is not None:
                     raise RuntimeError(f"{name} ended at once with status {daemon.returncode}")
-            done = self.run(*command, check=False, timeout=30)
+            done = self.run("srun", "-Q", "-N", n_nodes, "-n", n_nodes, "--immediate=20", "true", check=False)
             if done.returncode == 0:
                 return
             if time.monotonic() > end:
@@ -192,9 +196,8 @@ class SlurmCluster:
         if self._gpus:
             lines.append("GresTypes=gpu")
             for number in range(self._gpus):
-                link = base / "dev" / f"nvidia{number}"
-                if not link.is_symlink():
-                    link.symlink_to("/dev/null")
+                (base / "dev" / f"nvidia{number}").unlink(missing_ok=True)
+                (base / "dev" / f"nvidia{number}").symlink_to("/dev/null")
             (base / "etc" / "gres.conf").write_text(
                 "".join(f"NodeName={node} Name=gpu File={base}/dev/nvidia[0-{self._gpus - 1}]\n" for node in self.nodes)
             )
@@ -220,8 +223,6 @@ class SlurmCluster:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH", "SQUEUE"))}
         return {**kept, "PATH": PATH, "SLURM_CONF": str(self.conf)}
 
-    # Commands
-
     def run(self, *args: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command in the cluster's environment; what it said is in the error when it fails."""
         done = subprocess.run(
@@ -240,13 +241,11 @@ class SlurmCluster:
 
     def states(self) -> dict[str, str]:
         """Return the state of each job (``12``) and array element (``12_0``), ended ones too."""
-        rows = self.run("squeue", "-h", "-r", "-t", "all", "-o", "%i|%T").stdout.splitlines()
-        return dict(row.split("|") for row in rows)
+        return self._pairs("squeue", "-h", "-r", "-t", "all", "-o", "%i|%T")
 
     def nodes_of_jobs(self) -> dict[str, str]:
         """Return which node each job or element runs on or ran on; empty for one that waits."""
-        rows = self.run("squeue", "-h", "-r", "-t", "all", "-o", "%i|%N").stdout.splitlines()
-        return dict(row.split("|") for row in rows)
+        return self._pairs("squeue", "-h", "-r", "-t", "all", "-o", "%i|%N")
 
     def job_of(self, state: str) -> str:
         """Return the first job or array element that is in this state; an AssertionError when none is."""
@@ -286,17 +285,17 @@ class SlurmCluster:
                 parts.append("".join((self.base / "log" / name).open(errors="replace").readlines()[-15:]))
         return "\n".join(parts)
 
-    # Faults
-
     def kill_node(self, name: str) -> None:
         """End a node as a power cut would: its daemon and all processes of its jobs, with SIGKILL.
 
         The controller sees it after about half a minute (at once with `mark_down`).
         """
+        daemon = self._daemons[name]
         while found := self.processes(name):
             _kill(found)
             time.sleep(0.02)
-        self._daemons[name].wait()
+        daemon.kill()  # one that has only just started is not found above
+        daemon.wait()
 
     def start_node(self, name: str) -> None:
         """Bring the daemon of a killed node back; nothing to do when it runs."""
@@ -327,8 +326,10 @@ class SlurmCluster:
 
     def node_states(self) -> dict[str, str]:
         """Return the nodes' states in sinfo's words (``idle``, ``mixed``, ``allocated``, ``down``, ``down*`` ...)."""
-        rows = self.run("sinfo", "-h", "-N", "-p", "main", "-o", "%N|%T").stdout.splitlines()
-        return dict(row.split("|") for row in rows)
+        return self._pairs("sinfo", "-h", "-N", "-p", "main", "-o", "%N|%T")
+
+    def _pairs(self, *command: str) -> dict[str, str]:
+        return dict(row.split("|") for row in self.run(*command).stdout.splitlines())
 
     def clean(self) -> None:
         """Cancel all jobs, end what is left of them, and have all nodes up and idle."""
@@ -337,8 +338,7 @@ class SlurmCluster:
             self.start_node(name)
         end = time.monotonic() + 60
         while True:
-            rows = self.run("squeue", "-h", "-t", "all", "-o", "%i|%T").stdout.splitlines()
-            active = [row.split("|")[0] for row in rows if row.split("|")[1] in ACTIVE]
+            active = [job for job, state in self.states().items() if state in ACTIVE]
             nodes = self.node_states()
             if not active and set(nodes.values()) == {"idle"}:
                 return
@@ -352,30 +352,41 @@ class SlurmCluster:
                     self.run("scontrol", "update", f"nodename={name}", "state=resume", check=False)
             time.sleep(0.1)
 
-    # Processes
-
     def processes(self, node: str | None = None) -> list[int]:
-        """Return the pids of what Slurm runs on a node, or on all: its daemons first, then jobs and their children."""
-        names = [node] if node else self.nodes
-        conf = f"SLURM_CONF={self.conf}".encode()
-        marks = {f"SLURMD_NODENAME={name}".encode() for name in names}
-        logs = {f"{self.base}/log/slurmd.{name}.log" for name in names}
-        parents: dict[int, int] = {}
-        found: dict[int, bool] = {}  # and whether it is Slurm's own
-        for pid, parent, variables in _all_processes():
-            parents[pid] = parent
-            if logs & _open_logs(pid):  # a slurmstepd writes its title over its environment
-                found[pid] = True
-            elif conf in variables and marks & variables:
-                found[pid] = False
-        for pid in parents:  # a child may have an environment of its own
-            line, above = [], pid
-            while above in parents and above not in found:
-                line.append(above)
-                above = parents[above]
-            if above in found:
-                found.update(dict.fromkeys(line, False))
-        return sorted(found, key=lambda pid: (not found[pid], pid))
+        """Return the pids of what runs on a node, or in the whole cluster: Slurm's own first, then jobs."""
+        return _processes(self.base, [node] if node else self.nodes, with_controller=node is None)
+
+
+def _end(base: Path, nodes: Sequence[str]) -> None:
+    while found := _processes(base, nodes, with_controller=True):
+        _kill(found)
+        time.sleep(0.02)
+
+
+def _processes(base: Path, nodes: Sequence[str], *, with_controller: bool) -> list[int]:
+    conf = f"SLURM_CONF={base}/etc/slurm.conf".encode()
+    marks = {f"SLURMD_NODENAME={name}".encode() for name in nodes}
+    logs = {f"{base}/log/slurmd.{name}.log" for name in nodes}
+    if with_controller:
+        logs.add(f"{base}/log/slurmctld.log")
+    parents: dict[int, int] = {}
+    found: dict[int, bool] = {}  # and whether it is Slurm's own
+    for pid, parent, variables in _all_processes():
+        parents[pid] = parent
+        is_slurm = _name(pid).startswith("slurm")
+        # a slurmstepd writes its title over its environment, and one that has just started has no log yet
+        if is_slurm and (logs & _open_files(pid) or (with_controller and conf in variables)):
+            found[pid] = True
+        elif conf in variables and marks & variables:
+            found[pid] = False
+    for pid in parents:  # a child may have an environment of its own
+        line, above = [], pid
+        while above in parents and above not in found:
+            line.append(above)
+            above = parents[above]
+        if above in found:
+            found.update(dict.fromkeys(line, False))
+    return sorted(found, key=lambda pid: (not found[pid], pid))
 
 
 def _all_processes() -> Iterator[tuple[int, int, frozenset[bytes]]]:
@@ -387,16 +398,19 @@ def _all_processes() -> Iterator[tuple[int, int, frozenset[bytes]]]:
                 yield int(folder.name), int(parent), frozenset((folder / "environ").read_bytes().split(b"\0"))
 
 
-def _open_logs(pid: int) -> set[str]:
-    """Return the files that one of Slurm's daemons has open; nothing for other programs."""
+def _name(pid: int) -> str:
     with suppress(OSError):
-        folder = Path("/proc") / str(pid)
-        if (folder / "comm").read_text().startswith("slurm"):
-            return {str(entry.readlink()) for entry in (folder / "fd").iterdir()}
+        return (Path("/proc") / str(pid) / "comm").read_text(errors="replace")
+    return ""
+
+
+def _open_files(pid: int) -> set[str]:
+    with suppress(OSError):
+        return {str(entry.readlink()) for entry in (Path("/proc") / str(pid) / "fd").iterdir()}
     return set()
 
 
-def _kill(pids: list[int]) -> None:
+def _kill(pids: Sequence[int]) -> None:
     """End processes all at once: none of them sees that another has ended, and tells somebody."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in pids:
@@ -416,3 +430,15 @@ def _free_ports(n_ports: int) -> list[int]:
             if len(ports) == n_ports:
                 return ports
     raise RuntimeError("no free ports between 20000 and 32000")
+
+
+def _guard_a_cluster(base: Path, names: Sequence[str]) -> None:
+    """Wait for the end of the process that started a cluster, however it ends, and end the cluster then."""
+    sys.stdin.buffer.read()
+    _end(base, [name for name in names if name != "-"])
+    if "-" in names:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    _guard_a_cluster(Path(sys.argv[1]), sys.argv[2:])

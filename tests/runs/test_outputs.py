@@ -1,11 +1,10 @@
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cadenza_remix.errors import InputError, OutputError
-from cadenza_remix.runs.outputs import OutputSettings, Selection, all_at_once, plan_targets
+from cadenza_remix.runs.outputs import OutputSettings, Selection, plan_targets
 from cadenza_remix.runs.songs import SongFile
 
 STEMS = ("vocals", "drums", "bass", "other")
@@ -109,32 +108,6 @@ def test_stacking_puts_the_files_side_by_side():
     selection = Selection.of(STEMS, OutputSettings(instrumental=True, stems=("bass",)), separator="t")
     np.testing.assert_array_equal(selection.stack(block, 2)[0], [2, -2, 6, -6])
     np.testing.assert_array_equal(selection.stack(block, 1)[0], [0, 0])
-
-
-def test_files_come_together_or_stay_as_they_were(tmp_path):
-    paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
-    paths[0].write_text("old")
-    with pytest.raises(KeyboardInterrupt), all_at_once(paths) as temporaries:
-        for temporary in temporaries:
-            temporary.write_text("new")
-        raise KeyboardInterrupt
-    assert os.listdir(tmp_path) == ["a.wav"]
-    assert paths[0].read_text() == "old"
-    with all_at_once(paths) as temporaries:
-        for temporary in temporaries:
-            temporary.write_text("new")
-        assert not paths[1].exists()
-    assert [path.read_text() for path in paths] == ["new", "new"]
-    assert sorted(os.listdir(tmp_path)) == ["a.wav", "b.wav"]
-
-
-def test_when_one_cannot_be_renamed_none_is_left(tmp_path):
-    paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
-    with pytest.raises(OutputError, match=r"a\.wav: cannot be written"), all_at_once(paths) as temporaries:
-        for temporary in temporaries:
-            temporary.write_text("new")
-        (paths[0] / "in the way").mkdir(parents=True)
-    assert not paths[1].exists()
 
 
 def test_a_stem_named_instrumental_is_not_replaced():

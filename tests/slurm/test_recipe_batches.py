@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import runpy
 import shutil
@@ -12,37 +11,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cad1_layout import write_cad1
 from slurm_cluster import SlurmCluster
 
-from cadenza_remix.audio.io import load_audio, load_stems, write_wav
-from cadenza_remix.challenge.metadata import SongEntry, song_folder
 from cadenza_remix.challenge.pairs import Pair, batch_of
-from cadenza_remix.demo import demo_song
-from cadenza_remix.hearing.audiogram import load_listeners
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "cad1_task1"
 SEPARATOR = "spleeter:2stems+hpss"
-SONGS = {SongEntry("Falcon - Part No.1", "valid"): (0.0, 2.0), SongEntry("Sokół - Part, two", "valid"): (3.0, 5.0)}
 
 Site = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two songs and three listeners in CAD1's layout."""
-    root = tmp_path_factory.mktemp("cad1") / "it's 50% data"
-    excerpt = demo_song().path
-    for song, (start_s, end_s) in SONGS.items():
-        for name, audio in {"mixture": load_audio(excerpt), **load_stems(excerpt)}.items():
-            file = song_folder(root / "audio" / "musdb18hq", song) / f"{name}.wav"
-            write_wav(file, audio.excerpt(start_s, end_s), subtype="PCM_16")
-    listeners = {name: listener.to_dict() for name, listener in load_listeners("cad1-sample").items()}
-    listeners["L9001"] = {**listeners["L5076"], "name": "L9001"}
-    songs = [{"Track Name": song.name, "Split": song.split} for song in SONGS]
-    (root / "metadata").mkdir()
-    for name, value in (("listeners.valid", listeners), ("musdb18.valid", songs), ("one", songs[:1])):
-        (root / "metadata" / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
-    return root
+    folder = tmp_path_factory.mktemp("cad1") / "it's 50% data"
+    write_cad1(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,21 @@ def test_a_job_of_the_urgent_partition_preempts(clean_cluster: SlurmCluster) -> 
     assert clean_cluster.details(job)["Restarts"] == "1"
 
 
+def test_what_waits_for_an_element_goes_on_waiting_when_that_is_requeued(clean_cluster: SlurmCluster) -> None:
+    array = clean_cluster.sbatch("sleep 300", "--array=0-1", "--requeue", "-w", "node1")
+    clean_cluster.wait_for(f"{array}_1", "RUNNING")
+    waiting = clean_cluster.sbatch("true", f"--dependency=afterany:{array}_1")
+    clean_cluster.run("scontrol", "requeue", f"{array}_1")
+    clean_cluster.skip_requeue_delay(f"{array}_1")
+    clean_cluster.wait_for(f"{array}_1", "RUNNING")
+    clean_cluster.mark_down("node1")
+    clean_cluster.wait_for(f"{array}_1", "PENDING")
+    assert clean_cluster.details(f"{array}_1")["Restarts"] == "2"
+    assert clean_cluster.states()[waiting] == "PENDING"
+    clean_cluster.run("scancel", f"{array}_1")
+    clean_cluster.wait_for(waiting, "COMPLETED")
+
+
 def test_clean_brings_a_killed_node_back_that_the_controller_still_believes_in(clean_cluster: SlurmCluster) -> None:
     clean_cluster.sbatch("sleep 300", "-w", "node2")
     clean_cluster.sbatch("sleep 300", "--begin=now+1hour")
@@ -86,6 +103,26 @@ def test_a_second_cluster_runs_beside_the_first_and_leaves_nothing(clean_cluster
     assert not base.exists()
     assert second.processes() == []
     assert clean_cluster.states()[mine] == "RUNNING"
+
+
+def test_a_cluster_ends_with_the_process_that_started_it_however_that_ends(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from slurm_cluster import SlurmCluster\n"
+        "cluster = SlurmCluster(n_nodes=1, gpus=0); cluster.start(); cluster.sbatch('sleep 300')\n"
+        "print(cluster.base, *cluster.processes(), flush=True); time.sleep(300)"
+    )
+    helpers = Path(slurm_cluster.__file__).parent
+    with subprocess.Popen([sys.executable, "-c", program], cwd=helpers, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        base, *pids = starter.stdout.readline().split()
+        assert len(pids) >= 2
+        assert Path(base).is_dir()
+        starter.kill()
+    end = time.monotonic() + 20
+    while Path(base).exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not Path(base).exists()
+    assert not [pid for pid in pids if "slurm" in _command(pid)]
 
 
 def test_what_does_not_happen_in_time_is_told_with_the_queue(clean_cluster: SlurmCluster) -> None:
@@ -119,10 +156,12 @@ def test_this_process_speaks_to_the_cluster(cluster: SlurmCluster) -> None:
 
 
 def _sleepers(cluster: SlurmCluster, node: str | None = None) -> int:
-    programs = []
-    for pid in cluster.processes(node):
-        try:
-            programs.append((Path("/proc") / str(pid) / "cmdline").read_bytes().split(b"\0")[0])
-        except OSError:
-            continue
-    return sum(Path(program.decode()).name == "sleep" for program in programs)
+    return sum(Path(_command(pid)).name == "sleep" for pid in cluster.processes(node))
+
+
+def _command(pid: int | str) -> str:
+    """Return a process's program; nothing when it is gone."""
+    try:
+        return (Path("/proc") / str(pid) / "cmdline").read_bytes().split(b"\0")[0].decode()
+    except OSError:
+        return ""

@@ -138,8 +138,10 @@ class Claim:
                     return cls(path, owner, beat_s)
                 _sleep(min(beat_s, _LOOK_S), should_stop)
                 continue
-            watch.see(content, most_s=2 * beat_s)
             other = _owner(content)
+            if other is not None and other.token == owner.token:  # made by a call whose answer the network lost
+                return cls(path, owner, beat_s)
+            watch.see(content, most_s=2 * beat_s)
             if watch.unchanged_s >= stale_s or (other is not None and other.is_gone):
                 if _take_over(path, content, owner, moment_s=beat_s / 5):
                     return cls(path, owner, beat_s)

@@ -26,7 +26,7 @@ from cadenza_remix.runs.shards.plan import Unit
 from cadenza_remix.runs.shards.stopping import CLAIM_LOST, Stopping
 
 _LOOK_S = 1.0  # how often to look whether the claim is still ours
-_END_S = 5.0  # idle workers have this long to put their things away
+_END_S = 1.5  # idle workers have this long to put their things away
 _DEATH_S = 1.0  # how long to wait for killed ones: a process that waits for a dead disk does not die
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -58,7 +58,7 @@ class Crew:
     ledger : Ledger
     n_workers : int
     environments : sequence of mapping
-        What is different in each worker's environment (such as its GPU), none or as many as workers.
+        What is different in each worker's environment (such as its GPU); when there are fewer, they go round.
     stop : Stopping
     is_lost : callable
         Tells whether somebody else has taken the shard over.
@@ -78,7 +78,8 @@ class Crew:
         self._work = pickle.dumps(_Program(work))
         self._stage, self._ledger, self._stop, self._is_lost = stage, ledger, stop, is_lost
         common = one_thread_each() if stage == PAIRS else {}
-        self._seats = [{**common, **(environments[seat] if environments else {})} for seat in range(n_workers)]
+        overlays = environments or [{}]
+        self._seats = [{**common, **overlays[seat % len(overlays)]} for seat in range(n_workers)]
         self._members: dict[int, _Member] = {}
         self._queue: GroupQueue[Chain] = GroupQueue((), _song)
         self._again: deque[Chain] = deque()
@@ -106,7 +107,7 @@ class Crew:
             if reason is not None and (not at_hand or self._stop.left_s <= 0):
                 self.drop(reason)
                 return reason
-            if not at_hand and not any(member.is_new for member in self._members.values()):
+            if not at_hand and not self._queue and not self._again:
                 return None
             self._listen()
 
@@ -134,9 +135,13 @@ class Crew:
                     self.drop(TERMINATED)
         finally:
             members = list(self._members.values())
+            is_urgent = error is not None or self._stop.at_once
             for member in members:
-                member.worker.dismiss()
-            end = time.monotonic() + (0.0 if error is not None or self._stop.at_once else _END_S)
+                if is_urgent:
+                    member.worker.kill()
+                else:
+                    member.worker.dismiss()
+            end = time.monotonic() + (_DEATH_S if is_urgent else _END_S)
             for member in members:
                 self._leave(member)
                 member.worker.close(max(0.0, end - time.monotonic()))

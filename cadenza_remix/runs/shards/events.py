@@ -57,7 +57,7 @@ class Line(NamedTuple):
 def read_lines(path: Path) -> list[Line]:
     """Return the lines of a journal that are events."""
     try:
-        text = path.read_bytes().decode("ascii", "replace")
+        text = path.read_bytes().decode("utf-8", "replace")
     except OSError:
         return []
     found = []

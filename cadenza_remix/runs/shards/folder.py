@@ -63,5 +63,10 @@ class RunFolder:
         """Return the folder of a shard's journals."""
         return self.root / "journal" / str(shard)
 
+    @property
+    def claims(self) -> Path:
+        """Who works on which shard."""
+        return self.root / "claims"
+
     def claim(self, shard: ShardId) -> Path:
-        return self.root / "claims" / f"{shard}.json"
+        return self.claims / f"{shard}.json"

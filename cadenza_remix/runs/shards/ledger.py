@@ -23,12 +23,21 @@ class Ledger:
         How often units (by name) failed before in this round.
     notify : callable
         Gets a line for each thing that somebody should know.
+    on_unit : callable
+        Called with each unit that came to an end, good or bad.
     """
 
     def __init__(
-        self, journal: Journal, units: Sequence[Unit], attempts: Mapping[str, int], notify: Callable[[str], None]
+        self,
+        journal: Journal,
+        units: Sequence[Unit],
+        attempts: Mapping[str, int],
+        *,
+        notify: Callable[[str], None],
+        on_unit: Callable[[Unit], object] = lambda unit: None,
     ) -> None:
         self.notify = notify
+        self._on_unit = on_unit
         self._journal = journal
         self._n_units = len(units)
         self._attempts = dict(attempts)
@@ -51,12 +60,12 @@ class Ledger:
         self._journal.begin(unit.name)
 
     def done(self, unit: Unit, seconds: float) -> None:
-        self._ends[unit] = "done"
         self._journal.done(unit.name, seconds)
+        self._end(unit, "done")
 
     def found(self, unit: Unit) -> None:
-        self._ends[unit] = "found"
         self._journal.found(unit.name)
+        self._end(unit, "found")
 
     def dropped(self, unit: Unit, why: str) -> None:
         self._journal.dropped(unit.name, why)
@@ -64,14 +73,14 @@ class Ledger:
     def blocked(self, units: Iterable[Unit], error: str) -> None:
         """Note units that cannot be begun."""
         for unit in units:
-            self._ends[unit] = "blocked"
             self._journal.blocked(unit.name, error)
+            self._end(unit, "blocked")
 
     def aside(self, chain: Chain, error: str) -> None:
         """Set the first unit of what is left of a chain aside; the others need it."""
         unit, *behind = chain
-        self._ends[unit] = "aside"
         self._journal.aside(unit.name, error)
+        self._end(unit, "aside")
         self.notify(f"{unit.name} is set aside: {_last_line(error)}")
         self.blocked(behind, f"{unit.name} was set aside")
 
@@ -85,6 +94,10 @@ class Ledger:
             return True
         self.aside(chain, error)
         return False
+
+    def _end(self, unit: Unit, end: str) -> None:
+        self._ends[unit] = end
+        self._on_unit(unit)
 
 
 def _last_line(text: str) -> str:

@@ -99,7 +99,7 @@ def run_here(
         Something stopped a shard, such as a full disk.
     """
     rounds = last_round(folder) + 1
-    counts = {kind: 0 for kind in ("demix", "enhance", "score")}
+    counts = dict.fromkeys(("demix", "enhance", "score"), 0)
     for shard in plan.all_shards:
         for unit in shard.units:
             counts[unit.kind] += 1
@@ -163,4 +163,3 @@ def _told(shard: Shard, outcome: ShardOutcome) -> str:
     }  # fmt: skip
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     return f"{shard.id}: {outcome.reason}: {told or 'nothing to do'} of {len(shard.units)} units"
-

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cadenza_remix.errors import CadenzaError, OutputError
@@ -68,6 +68,7 @@ def work_shard(
     stale_s: float = STALE_S,
     place: Place | None = None,
     notify: Callable[[str], None] = lambda line: None,
+    on_unit: Callable[[Unit], object] = lambda unit: None,
 ) -> ShardOutcome:
     """Do what is left of a shard.
 
@@ -93,6 +94,8 @@ def work_shard(
         What the journal says of where this runs; `this_place` if not given.
     notify : callable
         Gets a line for each thing that somebody should know.
+    on_unit : callable
+        Called with each unit that came to an end: done, found, set aside or blocked.
 
     Returns
     -------
@@ -116,7 +119,7 @@ def work_shard(
         history = ShardHistory.read(folder, shard, round_number)
         journal = open_journal(folder, shard, round_number, workers=n_workers, n_units=len(planned.units), place=place)
         with journal:
-            ledger = Ledger(journal, planned.units, history.attempts(), notify)
+            ledger = Ledger(journal, planned.units, history.attempts(), notify=notify, on_unit=on_unit)
             crew = Crew(
                 work,
                 shard.stage,
@@ -153,6 +156,7 @@ class _Shift:
     crew: Crew
     stop: Stopping
     settle_s: float
+    told: set[str] = field(default_factory=set)
 
     def run(self, history: ShardHistory) -> str:
         """Work until nothing is left or something stops it; return the reason."""
@@ -227,8 +231,10 @@ class _Shift:
                 self.ledger.blocked(chain, given_up.get(key[1], error))
             else:
                 waiting.append(chain)
-        for error in sorted({error for error in missing.values() if error}):
-            self.ledger.notify(f"{self.planned.id}: {error}")
+        for error in missing.values():
+            if error and error not in self.told:
+                self.told.add(error)
+                self.ledger.notify(f"{self.planned.id}: {error}")
         return ready, waiting
 
     def _missing(self, unit: Unit) -> str | None:

@@ -13,9 +13,8 @@ read_site() {
 
 # Set the options that every job of the site has, in $options: site_options PARTITION CPUS MEMORY TIME
 site_options() {
-    options=(--parsable --cpus-per-task="$2" --time="$4" "${sbatch_options[@]}")
+    options=(--parsable --cpus-per-task="$2" --mem="$3" --time="$4" "${sbatch_options[@]}")
     [[ -z $1 ]] || options+=(--partition="$1")
-    [[ -z $3 ]] || options+=(--mem="$3")
     [[ -z $account ]] || options+=(--account="$account")
 }
 

@@ -29,6 +29,7 @@ n_demix=$(count_shards demix)
 n_jobs=$(array_size "$n_demix")
 site_options "${gpu_partition:-$partition}" "$demix_cpus" "$demix_memory" "$demix_time"
 ((gpus == 0)) || options+=(--gres="gpu:$gpus")
+options+=("${demix_options[@]}")
 demix=$(submit "$logs" demix-%A_%a.log --array="0-$((n_jobs - 1))" "$here/demix.sbatch" "$site" "$here" "$round")
 echo "round $round in $run_folder; logs in $logs"
 echo "demix: job $demix, shards 0 to $((n_demix - 1))"

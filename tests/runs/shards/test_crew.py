@@ -7,8 +7,6 @@ import threading
 import pytest
 from shard_units import FileWork, events_of, is_alive, small_run, start_supervisor, until, work_on
 
-from cadenza_remix.runs.shards.stopping import Stopping
-
 
 @pytest.fixture
 def run(tmp_path):
@@ -33,7 +31,7 @@ def test_a_chain_is_done_in_order_and_each_unit_is_told(run):
 
 def test_two_workers_work_at_once_each_on_its_song(run):
     folder, plan = run
-    work = FileWork(folder.root, seconds=0.3)
+    work = FileWork(folder.root, seconds=0.1, n_awaited=2)
     assert work_on(folder, plan, work, n_workers=2).n_done == 8
     (events,) = events_of(folder)
     lines = [(event.t, 1 if event.name == "begin" else -1) for event in events if event.name in ("begin", "done")]
@@ -51,7 +49,7 @@ def test_two_workers_work_at_once_each_on_its_song(run):
 
 def test_who_has_nothing_left_helps_with_a_song(tmp_path):
     folder, plan = small_run(tmp_path, songs=["a"], listeners=["L1", "L2", "L3", "L4"])
-    work = FileWork(folder.root, seconds=0.2)
+    work = FileWork(folder.root, seconds=0.1, n_awaited=2)
     assert work_on(folder, plan, work, n_workers=2).n_done == 8
     assert len({pid for pid, _ in work.noted("begun")}) == 2
 
@@ -86,7 +84,7 @@ def test_a_bug_costs_its_unit_and_leaves_its_traceback_in_the_journal(run):
     folder, plan = run
     outcome = work_on(folder, plan, FileWork(folder.root, faults={"score/L1/b": "bug"}))
     assert (outcome.n_done, outcome.n_aside, outcome.reason) == (7, 1, "complete")
-    facts = [event.facts for event in events_of(folder)[0] if event.name == "failed"][0]
+    facts = next(event.facts for event in events_of(folder)[0] if event.name == "failed")
     assert facts["kind"] == "bug"
     assert facts["error"].startswith("Traceback")
     assert "ZeroDivisionError: oops" in facts["error"]
@@ -101,6 +99,12 @@ def test_a_unit_that_kills_its_worker_is_set_aside_and_the_others_go_on(run, fau
     failed = [event.facts for event in events_of(folder)[0] if event.name == "failed"]
     assert [fact["kind"] for fact in failed] == ["lost"] * 3
     assert told in failed[0]["error"]
+
+
+def test_a_unit_that_kills_three_workers_is_set_aside_even_if_it_is_the_only_one(tmp_path):
+    folder, plan = small_run(tmp_path, songs=["a"], listeners=["L1"])
+    outcome = work_on(folder, plan, FileWork(folder.root, faults={"enhance/L1/a": "kill"}))
+    assert (outcome.n_aside, outcome.n_blocked, outcome.reason) == (1, 1, "complete")
 
 
 def test_workers_that_die_one_after_the_other_end_the_shard(run):
@@ -140,7 +144,7 @@ def test_workers_have_their_own_environment(run, monkeypatch, stage, threads):
     for name in ("OMP_NUM_THREADS", "SEAT"):
         monkeypatch.delenv(name, raising=False)
     folder, plan = run
-    work = FileWork(folder.root, seconds=0.2)
+    work = FileWork(folder.root, n_awaited=2)
     work_on(folder, plan, work, stage=stage, n_workers=2, environments=[{"SEAT": "0"}, {"SEAT": "1"}])
     prepared = work.lines("prepared")
     assert sorted(seat for _, _, seat, _ in prepared) == ["0", "1"]
@@ -176,6 +180,6 @@ def test_workers_die_with_a_killed_supervisor_in_the_middle_of_a_unit(run):
 def test_nobody_is_left_when_the_work_is_over(run):
     folder, plan = run
     work = FileWork(folder.root)
-    with Stopping() as stop:
-        work_on(folder, plan, work, n_workers=2, stop=stop)
+    work_on(folder, plan, work, n_workers=2)
+    assert work.noted("prepared")
     assert not any(is_alive(pid) for pid, _ in work.noted("prepared"))

@@ -19,7 +19,7 @@ def plan(n_demix=10, n_pairs=149, *, songs=SONGS, pairs=ALL_PAIRS, **settings):
     return make_plan(songs, pairs, n_demix_shards=n_demix, n_pairs_shards=n_pairs, **settings)
 
 
-@pytest.mark.parametrize("n_demix, n_pairs", [(1, 1), (10, 149), (49, 2597), (1000, 100000), (7, 3)])
+@pytest.mark.parametrize(("n_demix", "n_pairs"), [(1, 1), (10, 149), (49, 2597), (1000, 100000), (7, 3)])
 def test_every_unit_is_in_one_shard(n_demix, n_pairs):
     made = plan(n_demix, n_pairs)
     units = [unit for shard in made.all_shards for unit in shard.units]
@@ -85,7 +85,7 @@ def test_wrong_numbers_are_refused():
     with pytest.raises(InputError, match=r"speeds\.score"):
         Speeds(score=-1)
     made = plan()
-    with pytest.raises(InputError, match="no such shard.*0 to 9, found 10"):
+    with pytest.raises(InputError, match=r"no such shard.*0 to 9, found 10"):
         made.shard(ShardId(DEMIX, 10))
     with pytest.raises(InputError, match="no such stage"):
         made.shard(ShardId("score", 0))
