@@ -113,6 +113,8 @@ class Demixer:
         if notify is not None:
             notify(f"Demixing {song.name}: {self.separator.name}, {device_of(self.separator)}")
         stems = to_vdbo(self.separator.separate(audio, progress=on_progress))
+        if kept.has(song, key):  # another process was faster: what others may be reading stays
+            return
         made = [folder / f"{stem}.wav" for stem in STEMS]
         with all_at_once(made) as temporaries:
             for stem, temporary in zip(STEMS, temporaries, strict=True):

@@ -12,9 +12,6 @@ from cadenza_remix.slurm.settings import COLLECT, SlurmSettings
 
 _MB = 1e6  # as `shard work --memory-mb` takes it; Slurm's are larger, and what is more is left free
 _USED = 0.9  # of what a job has: as many workers are started as fit into that
-_WORKER_BYTES = 0.5e9
-_BYTES_PER_SCORED_S = 16e6
-_BYTES_PER_S = 3e6
 _MEMORY_STEP_MB = 256
 _TIME_FACTOR = 1.5
 _TIME_REST_S = 600.0
@@ -61,10 +58,7 @@ def job_resources(stage: str, plan: Plan, settings: SlurmSettings) -> JobResourc
 
 
 def _pairs_memory_mb(plan: Plan, n_workers: int) -> int:
-    scored_s = max((song.scored_s for song in plan.songs.values()), default=0.0) if plan.is_scored else 0.0
-    duration_s = max((song.duration_s for song in plan.songs.values()), default=0.0)
-    of_worker = _WORKER_BYTES + _BYTES_PER_SCORED_S * scored_s + _BYTES_PER_S * duration_s
-    return math.ceil(n_workers * of_worker / _USED / _MB / _MEMORY_STEP_MB) * _MEMORY_STEP_MB
+    return math.ceil(n_workers * plan.worker_bytes() / _USED / _MB / _MEMORY_STEP_MB) * _MEMORY_STEP_MB
 
 
 def shard_counts(plan: Plan, settings: SlurmSettings, *, most_submitted: int | None = None) -> tuple[int, int]:

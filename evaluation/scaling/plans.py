@@ -55,7 +55,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Nodes of one kind, and perhaps others for demixing alone (16 cores and 4 GPUs each)."""
+    """Nodes of one kind, and perhaps others for demixing alone (8 cores and 1 GPU each)."""
 
     n_nodes: int
     cores: int
@@ -67,7 +67,7 @@ class Cluster:
     def groups(self) -> tuple[NodeGroup, ...]:
         groups = [NodeGroup("nodes", self.n_nodes, self.cores, self.gpus, self.memory_gb)]
         if self.n_gpus_elsewhere:
-            groups.append(NodeGroup("elsewhere", -(-self.n_gpus_elsewhere // 4), 16, 4))
+            groups.append(NodeGroup("elsewhere", self.n_gpus_elsewhere, 8, 1))
         return tuple(groups)
 
     @property
@@ -125,7 +125,7 @@ def options_of(work: Work, cluster: Cluster, max_submit: int) -> Iterator[tuple[
     at_once = cluster.n_gpus or cluster.n_nodes * min(cluster.cores, int(cluster.memory_gb / demix.memory_gb))
     room = max(1, max_submit - 1)
     is_large = work.n_pairs >= LARGE  # then one way to cut it must do
-    turns_tried = (2,) if is_large else (1, 4)
+    turns_tried = (2,) if is_large else (1, 4)  # jobs for each GPU, or core, that can demix
     for cores in sorted({max(1, cluster.cores // part) for part in ((1,) if is_large else (1, 2, 4, 8))}):
         # What memory does not allow stays idle: the job asks for its cores, and starts fewer workers.
         workers = max(1, min(cores, int(cluster.memory_gb * cores / cluster.cores / worker_gb)))
@@ -243,12 +243,12 @@ def add_sweep(report: Report, caption: str, work: Work, costs: dict[str, Costs],
     report.table(caption, COLUMNS, [row_of(_count(cluster.n_nodes), choice)
                                     for cluster, choice in zip(clusters, choices, strict=True)])  # fmt: skip
     for cluster, choice in zip(clusters, choices, strict=True):
-        if choice.outcome.utilisation < SCALES_TO:
+        outcome = choice.outcome
+        if outcome.utilisation < SCALES_TO:
+            reasons = ", ".join(f"{name} alone would take {duration(s)}" for name, s in _largest(outcome.bounds))
             report.add(
-                f"Workers are busy for less than {100 * SCALES_TO:.0f} % of the time from {_count(cluster.n_nodes)} on; "
-                + "there, "
-                + ", ".join(f"{name} alone would take {duration(s)}" for name, s in _largest(choice.outcome.bounds))
-                + f" of {duration(choice.outcome.makespan_s)}.\n"
+                f"Workers are busy less than {100 * SCALES_TO:.0f} % of the time from {_count(cluster.n_nodes)} on; "
+                f"there, {reasons}, of {duration(outcome.makespan_s)}.\n"
             )
             return
     report.add(f"Workers are busy for {100 * SCALES_TO:.0f} % of the time or more everywhere.\n")

@@ -30,7 +30,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings_of(data_folder: str) -> str:
     text = (SCRIPTS / "run.yaml").read_text(encoding="utf-8")
-    return text.replace("model: auto ", "model: spleeter:2stems+hpss ").replace("DATA_FOLDER", data_folder)
+    on_cores = text.replace("model: auto ", "device: cpu\n  model: spleeter:2stems+hpss ")
+    return on_cores.replace("DATA_FOLDER", data_folder)
 
 
 @pytest.fixture(scope="module")

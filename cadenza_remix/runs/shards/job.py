@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from cadenza_remix.runs.shards.preparing import open_separator
 from cadenza_remix.runs.shards.scratch import local_copy
 from cadenza_remix.runs.songs import SongFile, find_references
 from cadenza_remix.runs.sources import GrowingEntry
+from cadenza_remix.separation.models.registry import ModelCard
+from cadenza_remix.separation.models.store import ModelStore
 from cadenza_remix.separation.separator import device_of
 
 
@@ -43,8 +45,18 @@ class RunWork:
     _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, folder: RunFolder, plan: Plan, *, shard: Shard | None = None, scratch: Path | None = None) -> RunWork:
-        """Return the work of a planned run, or of one of its shards (whose songs and pairs alone it then knows).
+    def of(
+        cls,
+        folder: RunFolder,
+        plan: Plan,
+        *,
+        shard: Shard | None = None,
+        scratch: Path | None = None,
+        on_gpu: bool = False,
+    ) -> RunWork:
+        """Return the work of a planned run, or of one of its shards (whose songs alone it then knows).
+
+        ``on_gpu``: the separator's device is a GPU, unless the settings name one.
 
         Raises
         ------
@@ -52,12 +64,12 @@ class RunWork:
             What was kept in the run's folder is not there, or damaged.
         """
         config, inputs = inputs_of(folder, ())
+        if on_gpu and config.separator.get("device", "auto") == "auto":
+            config = replace(config, separator={**config.separator, "device": "gpu"})
         songs = set(shard.songs) if shard is not None else set(inputs.songs)
         only = {name: song for name, song in inputs.songs.items() if name in songs}
         segments = inputs.segments and {name: inputs.segments[name] for name in only}
-        inputs = RunInputs(
-            only, inputs.listeners, inputs.pairs, inputs.chain, segments, inputs.references, inputs.song_list
-        )
+        inputs = replace(inputs, songs=only, segments=segments)
         return cls(folder, config, inputs, plan.separator, scratch)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -130,7 +142,8 @@ class RunWork:
 
     @cached_property
     def _demixer(self) -> Demixer:
-        separator = open_separator(self.config)
+        store = _LocalStore(ModelStore(), self.scratch) if self.scratch is not None else None
+        separator = open_separator(self.config, store=store)
         found = {"name": separator.name, "fingerprint": separator.fingerprint}
         if found != dict(self.separator):
             raise ModelError(
@@ -178,3 +191,24 @@ class RunWork:
                 self.config.noise,
             )
         return jobs[song]
+
+
+@dataclass(frozen=True)
+class _LocalStore:
+    """The user's models, of which those in use are read from a copy on this machine's own disk."""
+
+    store: ModelStore
+    scratch: Path
+
+    @property
+    def home(self) -> Path:
+        return self.store.home
+
+    def is_installed(self, card: ModelCard) -> bool:
+        return self.store.is_installed(card)
+
+    def problem(self, card: ModelCard) -> str | None:
+        return self.store.problem(card)
+
+    def path(self, card: ModelCard, *, form: str | None = None) -> Path:
+        return local_copy(self.store.path(card, form=form), self.scratch, name=f"{card.name.replace(':', '-')}-{form}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from cadenza_remix.errors import CadenzaError, InputError
@@ -12,15 +12,12 @@ from cadenza_remix.runs.progress import Progress
 from cadenza_remix.runs.shards.folder import DEMIX, RunFolder, ShardId
 from cadenza_remix.runs.shards.job import RunWork
 from cadenza_remix.runs.shards.journal import last_round
-from cadenza_remix.runs.shards.plan import Plan, Shard, Unit, read_plan
+from cadenza_remix.runs.shards.plan import Plan, Shard, read_plan
 from cadenza_remix.runs.shards.scratch import scratch_folder
 from cadenza_remix.runs.shards.stopping import ERROR, Stopping, exit_status
 from cadenza_remix.runs.shards.working import ShardOutcome, work_shard
 
-WORKER_BYTES = 0.5e9
-BYTES_PER_SCORED_S = 16e6
-BYTES_PER_SONG_S = 3e6
-"""What a worker of ``pairs`` takes: itself, HAAQI's arrays and the clean stems, the stems of a song and its copies."""
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def work_on(
@@ -51,7 +48,8 @@ def work_on(
     memory_mb : int, optional
         What all workers together may take; what is free on this machine otherwise.
     gpus : str, optional
-        Numbers of the GPUs that this job has, ``0,1``: one worker for each, which sees that one alone.
+        Numbers of the GPUs that this job has, ``0,1``: one worker for each, which sees that one alone. What the
+        settings leave to ``auto`` then means ``gpu``: one that does not work is an error, not a reason to be slow.
     scratch : Path, optional
         A folder on this machine's own disk.
     deadline_s : float
@@ -67,12 +65,14 @@ def work_on(
     folder = RunFolder(Path(run).absolute())
     plan = read_plan(folder.plan)
     planned = plan.shard(ShardId(stage, index))
-    environments = _one_gpu_each(gpus) if stage == DEMIX else []
-    wanted = len(environments) or n_workers or (1 if stage == DEMIX else default_workers())
-    if stage != DEMIX:
-        wanted = _as_memory_allows(plan, planned, wanted, memory_mb, notify)
+    if stage == DEMIX:
+        environments = _one_gpu_each(gpus)
+        wanted = len(environments) or n_workers or 1
+    else:
+        environments = [_ONE_THREAD]  # whatever the site sets for programs that have the cores to themselves
+        wanted = _as_memory_allows(plan, planned, n_workers or default_workers(), memory_mb, notify)
     with Stopping(deadline_s=deadline_s) as stop, scratch_folder(scratch) as own:
-        work = RunWork.of(folder, plan, shard=planned, scratch=own)
+        work = RunWork.of(folder, plan, shard=planned, scratch=own, on_gpu=stage == DEMIX and bool(environments))
         outcome = work_shard(
             folder, plan, planned.id, work, round_number=round_number, n_workers=min(wanted, len(planned.chains)),
             environments=environments, stop=stop, notify=notify,
@@ -113,30 +113,19 @@ def run_here(
                 wanted = _as_memory_allows(plan, shard, wanted, None, progress.say)
             outcome = work_shard(
                 folder, plan, shard.id, work, round_number=rounds, n_workers=min(wanted, len(shard.chains)), stop=stop,
-                settle_s=0.0, notify=progress.say,
+                settle_s=0.0, notify=progress.say, on_unit=lambda unit: progress.advance(unit.kind),
             )  # fmt: skip
             if outcome.reason.startswith(ERROR):
                 raise CadenzaError(outcome.reason.removeprefix(ERROR))
-            if stop.reason is not None:
-                return exit_status(stop.reason)
+            if status := exit_status(outcome.reason):
+                return status
     return 0
-
-
-def worker_bytes(plan: Plan, shard: Shard) -> float:
-    """Return how much memory a worker of ``pairs`` takes for the longest of a shard's songs."""
-    songs = [plan.songs[name] for name in shard.songs]
-    scored_s = max(song.scored_s for song in songs) if plan.is_scored else 0.0
-    return WORKER_BYTES + BYTES_PER_SCORED_S * scored_s + BYTES_PER_SONG_S * max(song.duration_s for song in songs)
-
-
-def _advancing(progress: Progress) -> Callable[[Unit], None]:
-    return lambda unit: progress.advance(unit.kind)
 
 
 def _as_memory_allows(
     plan: Plan, shard: Shard, n_workers: int, memory_mb: int | None, notify: Callable[[str], None]
 ) -> int:
-    bytes_each = worker_bytes(plan, shard)
+    bytes_each = plan.worker_bytes(shard.songs)
     limits = [limit for limit in (available_bytes(), memory_mb and memory_mb * 1_000_000) if limit is not None]
     affordable = affordable_workers(n_workers, bytes_each, available=min(limits) if limits else None)
     if affordable < n_workers:
@@ -147,7 +136,7 @@ def _as_memory_allows(
     return affordable
 
 
-def _one_gpu_each(gpus: str | None) -> list[Mapping[str, str]]:
+def _one_gpu_each(gpus: str | None) -> list[dict[str, str]]:
     if gpus is None or not gpus.strip():
         return []
     names = [name.strip() for name in gpus.split(",")]

@@ -19,6 +19,9 @@ from cadenza_remix.errors import InputError
 from cadenza_remix.runs.shards.folder import DEMIX, PAIRS, STAGES, ShardId
 
 PLAN_FORMAT = 1
+_WORKER_BYTES = 0.5e9
+_BYTES_PER_SCORED_S = 16e6  # HAAQI's arrays, clean and processed stems
+_BYTES_PER_SONG_S = 5e6  # stems and their aided copies: 250 s were found to take 1.4 GB, worker included
 KINDS = ("demix", "enhance", "score")
 
 
@@ -60,13 +63,13 @@ class Speeds:
     """How long units take, in seconds of one worker per second of audio, and what each costs beside that.
 
     Demixing and enhancing go by the song's duration, scoring by what of it is scored. ``start_s`` is what a worker
-    takes before its first unit.
+    takes before its first unit. Measured on one core with ``spleeter:2stems+hpss``.
     """
 
-    demix: float = 0.03
-    enhance: float = 0.05
-    score: float = 0.25
-    per_unit_s: float = 0.05
+    demix: float = 0.065
+    enhance: float = 0.015
+    score: float = 0.22
+    per_unit_s: float = 0.15
     start_s: float = 6.0
 
     def __post_init__(self) -> None:
@@ -140,6 +143,13 @@ class Plan:
         found = [Pair(chain[0].song, chain[0].listener) for shard in self.pairs for chain in shard.chains]
         place = {song: number for number, song in enumerate(self.songs)}
         return sorted(found, key=lambda pair: place[pair.song])
+
+    def worker_bytes(self, songs: Iterable[str] | None = None) -> float:
+        """Return how much memory a worker of ``pairs`` takes with the longest of these songs, of all by default."""
+        planned = [self.songs[name] for name in (self.songs if songs is None else songs)]
+        scored_s = max(song.scored_s for song in planned) if self.is_scored else 0.0
+        longest_s = max(song.duration_s for song in planned)
+        return _WORKER_BYTES + _BYTES_PER_SCORED_S * scored_s + _BYTES_PER_SONG_S * longest_s
 
     def cost_s(self, unit: Unit) -> float:
         """Return the expected seconds of one worker for a unit."""

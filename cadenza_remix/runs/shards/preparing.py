@@ -14,7 +14,7 @@ from cadenza_remix.runs.shards.config import RunConfig
 from cadenza_remix.runs.shards.folder import RunFolder
 from cadenza_remix.runs.shards.inputs import RunInputs, fingerprint_of, keep_inputs, kept_fingerprint, read_inputs
 from cadenza_remix.runs.shards.plan import Plan, PlannedSong, Speeds, make_plan, read_plan
-from cadenza_remix.separation.loading import AUTO, choose_separator, load_separator
+from cadenza_remix.separation.loading import AUTO, Store, choose_separator, load_separator
 from cadenza_remix.separation.options import SeparationOptions
 from cadenza_remix.separation.separator import Separator
 from cadenza_remix.separation.stems import has_vdbo
@@ -25,8 +25,10 @@ Count = Callable[[Plan], tuple[int, int]]
 """From a plan of one shard per stage to how many shards of ``demix`` and of ``pairs`` there should be."""
 
 
-def open_separator(config: RunConfig) -> Separator:
+def open_separator(config: RunConfig, *, store: Store | None = None) -> Separator:
     """Load the separator that the settings name; ``auto`` becomes what it means on this machine.
+
+    ``store``: where to look for our own models; the user's by default.
 
     Raises
     ------
@@ -35,7 +37,7 @@ def open_separator(config: RunConfig) -> Separator:
     """
     settings = dict(config.separator)
     name = str(settings.pop("model"))
-    separator = load_separator(choose_separator().name if name == AUTO else name, options=SeparationOptions(**settings))
+    separator = load_separator(choose_separator(store).name if name == AUTO else name, store=store, options=SeparationOptions(**settings))
     if not has_vdbo(separator.stems):
         raise InputError(
             "does not separate into the four stems that a remix needs", where=separator.name,
