@@ -41,10 +41,10 @@ N_EMPTY_PAIRS = 1000
 SPEEDS = Speeds(demix=0.006, enhance=0.002, score=0.03, per_unit_s=0.0, start_s=0.0)
 CHECKS = "## Checked against a real Slurm"
 HOW_CHECKED = (
-    "Start-up and overhead come from jobs that do nothing and from one shard of 2,000 empty units; no number was fitted to "
-    "the runs below. One thing was learned from a run: the first version of this check (12 songs x 8 listeners, on a busy "
-    "machine) was 4, 6 and -22 % off with 1, 2 and 4 workers. Since then the simulator knows that all that starts here "
-    "shares two processors, and units last longer beside it."
+    "Start-up and overhead come from jobs that do nothing and from one shard of 2,000 empty units; no number was "
+    "fitted to the runs below. One thing was learned from a run: the first version of this check (12 songs x 8 "
+    "listeners, on a busy machine) was 4, 6 and -22 % off with 1, 2 and 4 workers. Since then the simulator knows "
+    "that all that starts here shares this machine's processors, and there are more units beside it."
 )
 REAL_SONG_S, REAL_LISTENERS = 12, 8
 
