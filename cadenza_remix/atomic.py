@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import glob
 import hashlib
 import json
 import os
@@ -17,7 +16,7 @@ import re
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -149,13 +148,17 @@ def _temporary(target: Path) -> Path:
     return target.with_name(f".{_short_name(target)}.{writer}.part{target.suffix}")
 
 
-def _remove_dead(target: Path) -> None:
-    """Remove the temporaries of a file that processes of this machine left when they died."""
-    name = _short_name(target)
-    for leftover in target.parent.glob(f".{glob.escape(name)}.*-????????.part{glob.escape(target.suffix)}"):
-        writer = _WRITER.fullmatch(leftover.name[len(name) + 2 :])
-        if writer and writer["machine"] in (None, machine_token()) and not is_running(int(writer["pid"])):
-            leftover.unlink(missing_ok=True)
+def _remove_dead(*targets: Path) -> None:
+    """Remove the temporaries of files of one folder that processes of this machine left when they died."""
+    folder = targets[0].parent
+    hidden = [path.name for path in folder.iterdir() if path.name.startswith(".")]
+    for target in targets if hidden else ():
+        begin, suffix = f".{_short_name(target)}.", target.suffix
+        for name in hidden:
+            if name.startswith(begin) and name.endswith(f".part{suffix}"):
+                writer = _WRITER.fullmatch(name[len(begin) :])
+                if writer and writer["machine"] in (None, machine_token()) and not is_running(int(writer["pid"])):
+                    (folder / name).unlink(missing_ok=True)
 
 
 def _short_name(target: Path) -> str:
@@ -173,16 +176,26 @@ def all_at_once(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
     A process that is killed between two renamings leaves whole files, but perhaps not all of them.
     """
-    renaming = False
+    temporaries = {_temporary(path): path for path in paths}
+    at_hand, renaming, whole = paths[0], False, False
     try:
-        with ExitStack() as stack:
-            yield [stack.enter_context(atomic_path(path)) for path in paths]
-            renaming = True
-    except BaseException:
-        for path in paths if renaming else ():
+        for folder in dict.fromkeys(path.parent for path in paths):
+            make_folder(folder)
+            _remove_dead(*(path for path in paths if path.parent == folder))
+        yield list(temporaries)
+        renaming = True
+        for temporary, at_hand in temporaries.items():
+            temporary.replace(at_hand)
+        whole = True
+    except OSError as error:
+        raise writing_failed(temporaries.get(Path(error.filename or ""), at_hand), error) from error
+    finally:
+        for path in paths if renaming and not whole else ():
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-        raise
+        for temporary in temporaries if not whole else ():
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+import stat
 import threading
 import unicodedata
 import weakref
@@ -236,13 +238,16 @@ def open_pair(folder: str | Path, pair: Pair) -> EnhancedTree:
 
 
 def _open_folder(root: Path, *, below: Path | None = None) -> EnhancedTree:
-    files = (file.relative_to(root).as_posix() for file in (below or root).rglob("*") if not file.is_dir())
+    files = [
+        Path(folder, name).relative_to(root).as_posix() for folder, _, names in os.walk(below or root) for name in names
+    ]
 
     def read(name: str) -> bytes:
         file = root / name
-        if file.exists() and not file.is_file():  # a pipe would be waited for
+        state = file.stat()
+        if not stat.S_ISREG(state.st_mode):  # a pipe would be waited for
             raise InputError("is no file")
-        _check_size(file.stat().st_size)
+        _check_size(state.st_size)
         return file.read_bytes()
 
     return EnhancedTree([name for name in files if not _is_junk(name)], read, where=str(root), joint="/")

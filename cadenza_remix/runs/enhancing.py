@@ -249,9 +249,12 @@ class PairWork:
         """
         record = read_record(self.record_path)
         if record is None or record.key != self.key:
-            for path in (self.record_path, *pair_paths(self.out / ENHANCED_FOLDER, self.pair.listener, self.pair.song)):
-                path.unlink(missing_ok=True)
-            self.wav_path.unlink(missing_ok=True)
+            self.record_path.unlink(missing_ok=True)
+            files = [*pair_paths(self.out / ENHANCED_FOLDER, self.pair.listener, self.pair.song), self.wav_path]
+            present = {path.name for path in files[0].parent.iterdir()}
+            for path in files:
+                if path.name in present or path == self.wav_path:
+                    path.unlink(missing_ok=True)
 
 
 def _cut(enhanced: Enhanced, segments: SongSegments) -> Enhanced:

@@ -187,8 +187,8 @@ class Journals:
                 works[song] = (self.plan.cost_s(Unit(kind, song, "" if kind == DEMIX else "-")), audio_s)
         for shard in self.plan.all_shards:
             kinds: dict[str, list[float]] = {}
-            for chain in shard.chains:
-                for unit in chain:
+            for bundle in shard.bundles:
+                for unit in bundle:
                     kinds.setdefault(unit.kind, []).append(self._work[unit.kind][unit.song][0])
             self.planned[shard.id] = {kind: (len(costs), sum(costs)) for kind, costs in kinds.items()}
 

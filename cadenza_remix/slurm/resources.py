@@ -39,8 +39,8 @@ def workers_of(stage: str, settings: SlurmSettings) -> int:
 
 
 def expected_s(shard: Shard, plan: Plan, settings: SlurmSettings) -> float:
-    """Return how long a job is expected to take for a shard: no less than its longest chain."""
-    longest_s = max(sum(plan.cost_s(unit) for unit in chain) for chain in shard.chains)
+    """Return how long a job is expected to take for a shard: no less than its longest bundle."""
+    longest_s = max(sum(plan.cost_s(unit) for unit in bundle) for bundle in shard.bundles)
     return plan.speeds.start_s + max(shard.cost_s / workers_of(shard.id.stage, settings), longest_s)
 
 
@@ -87,7 +87,7 @@ def shard_counts(plan: Plan, settings: SlurmSettings, *, most_submitted: int | N
     n_demix = settings.demix.shards or _count(DEMIX, plan, settings)
     n_pairs = settings.pairs.shards or _count(PAIRS, plan, settings)
     n_demix = min(n_demix, len(plan.songs))
-    n_pairs = min(max(n_pairs, n_demix), sum(len(shard.chains) for shard in plan.pairs))
+    n_pairs = min(max(n_pairs, n_demix), sum(len(shard.bundles) for shard in plan.pairs))
     if most is None or n_demix + n_pairs + 1 <= most:
         return n_demix, n_pairs
     if most < 3:

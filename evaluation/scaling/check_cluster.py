@@ -221,7 +221,7 @@ def check_makespans(report: Report, cluster: Cluster, work: Path, start: Start) 
 
 def check_throughput(report: Report, cluster: Cluster, work: Path) -> bool:
     plan = plan_of(3, 8, shards=(1, 1), speeds=replace(SPEEDS, enhance=0.001, score=0.01), separator="none")
-    n_pairs = sum(len(shard.chains) for shard in plan.pairs)
+    n_pairs = sum(len(shard.bundles) for shard in plan.pairs)
     waiting = {}
     for n_workers in WORKERS:
         began, done = one_shard(cluster, work, f"waiting{n_workers}", plan, n_workers)

@@ -2,7 +2,7 @@
 
 The plan is a real one (`cadenza_remix.runs.shards.plan.make_plan`). A job is one shard. Jobs wait in the order of their
 submission, for each stage by itself, until what they depend on has ended and a node has room; their workers start, and
-take one chain after the other, staying with a song as real ones do. Each chain waits for the shared disk, which serves
+take one bundle after the other, staying with a song as real ones do. Each waits for the shared disk, which serves
 everybody in turn, then computes.
 
 Nothing here is random: the spread of costs is drawn from a generator that is seeded by the shard.
@@ -26,7 +26,7 @@ COLLECT = "collect"
 
 @dataclass
 class _Job:
-    """One job in the queue or running; of each chain, by song, the seconds of its work and what comes on top."""
+    """One job in the queue or running; of each bundle, by song, the seconds of its work and what comes on top."""
 
     stage: str
     number: int
@@ -38,11 +38,11 @@ class _Job:
     n_busy: int = 0
 
     @property
-    def n_chains(self) -> int:
+    def n_bundles(self) -> int:
         return sum(map(len, (*self.untouched.values(), *self.begun.values())))
 
     def take(self, song: str) -> tuple[str, tuple[float, float]] | None:
-        """Return a chain of this song, else of one that nobody has begun, else of the one with most left."""
+        """Return a bundle of this song, else of one that nobody has begun, else of the one with most left."""
         if song not in self.begun:
             if self.untouched:
                 song = next(iter(self.untouched))
@@ -51,11 +51,11 @@ class _Job:
                 song = max(self.begun, key=lambda name: len(self.begun[name]))
             else:
                 return None
-        chains = self.begun[song]
-        chain = chains.popleft()
-        if not chains:
+        bundles = self.begun[song]
+        bundle = bundles.popleft()
+        if not bundles:
             del self.begun[song]
-        return song, chain
+        return song, bundle
 
 
 @dataclass
@@ -236,11 +236,11 @@ class _Simulation:
         self.span.setdefault(job.stage, [now, now])
         costs, ready_s = self.costs, now + self.slurm.launch_s
         if job.stage == COLLECT:
-            n_pairs = sum(len(shard.chains) for shard in self.plan.pairs)
+            n_pairs = sum(len(shard.bundles) for shard in self.plan.pairs)
             done_s = self._read(ready_s, n_calls=n_pairs + costs.start_calls, n_bytes=0)
             self._push(done_s + costs.collect_start_s + n_pairs * costs.collect_per_pair_s, "end", job)
             return
-        job.n_busy = max(1, min(self.shapes[job.stage].workers, job.n_chains))
+        job.n_busy = max(1, min(self.shapes[job.stage].workers, job.n_bundles))
         worker_s = costs.demix_start_s if job.stage == DEMIX else costs.pairs_start_s
         processor_s = costs.job_start_processor_s + job.n_busy * costs.start_processor_s
         read_s = self._read(ready_s + costs.job_start_s, n_calls=costs.start_calls, n_bytes=0)
@@ -315,16 +315,16 @@ class _Simulation:
         units = shard.units
         generator = np.random.default_rng([STAGES.index(shard.id.stage), shard.id.index])
         factors = 1 + costs.spread * generator.exponential(size=len(units))
-        chains: dict[str, deque[tuple[float, float]]] = {}
+        bundles: dict[str, deque[tuple[float, float]]] = {}
         of_kind = {"demix": costs.demix_s, "enhance": costs.enhance_s, "score": costs.score_s}
         place = 0
-        for chain in shard.chains:
+        for bundle in shard.bundles:
             seconds = 0.0
-            for unit in chain:
+            for unit in bundle:
                 seconds += of_kind[unit.kind](songs[unit.song]) * float(factors[place])
                 place += 1
-            chains.setdefault(chain[0].song, deque()).append((seconds, costs.overhead_s * len(chain)))
-        return _Job(shard.id.stage, shard.id.index, chains, shard.needs)
+            bundles.setdefault(bundle[0].song, deque()).append((seconds, costs.overhead_s * len(bundle)))
+        return _Job(shard.id.stage, shard.id.index, bundles, shard.needs)
 
     def _find_path(self, job: _Job) -> None:
         """Keep the longest way of one pair: its song is demixed, it is enhanced and scored, and jobs start and end."""
@@ -333,7 +333,7 @@ class _Simulation:
         slurm, costs = self.slurm, self.costs
         fixed = slurm.interval_s + slurm.launch_s + slurm.end_s + costs.job_start_s
         fixed += costs.demix_start_s if job.stage == DEMIX else costs.pairs_start_s
-        seconds = [sum(chain) for chains in job.untouched.values() for chain in chains]
+        seconds = [sum(bundle) for bundles in job.untouched.values() for bundle in bundles]
         shortest = min(self.plan.songs[name].duration_s for name in job.untouched) if job.stage == PAIRS else 0.0
         path = fixed + max(seconds) + costs.load_per_s * shortest
         if job.stage == DEMIX:
@@ -345,7 +345,7 @@ class _Simulation:
     def _outcome(self, makespan_s: float, n_jobs: int) -> Outcome:
         slots = {stage: self._n_slots(stage) * self.shapes[stage].workers for stage in STAGES}
         demix_slots = max(1, min(slots[DEMIX], len(self.plan.demix) * self.shapes[DEMIX].workers))
-        n_pairs = sum(len(shard.chains) for shard in self.plan.pairs)
+        n_pairs = sum(len(shard.bundles) for shard in self.plan.pairs)
         collect = self.costs.collect_start_s + self.costs.collect_per_pair_s * n_pairs
         # The job that demixes keeps its cores for one worker: they count as used while that works.
         per_worker = {stage: self.shapes[stage].cores / self.shapes[stage].workers for stage in STAGES}
@@ -363,7 +363,7 @@ class _Simulation:
             n_files=round(n_pairs * self.costs.files + len(self.plan.songs) * self.costs.demix_files) + 2 * n_jobs,
             bounds={
                 "cores": self.work_by_stage[PAIRS] / max(1, slots[PAIRS]),
-                "longest chain": self.path_s,
+                "longest bundle": self.path_s,
                 "demixing": self.work_by_stage[DEMIX] / demix_slots,
                 "shared disk": self.disk_busy_s,
                 "scheduler": n_jobs / self.slurm.starts_per_pass * self.slurm.interval_s,

@@ -5,8 +5,11 @@ What comes out is compared, byte for byte, with an undisturbed run on this machi
 
 import csv
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from small_challenge import LISTENERS, make_challenge, results, write_settings
@@ -26,7 +29,7 @@ SLURM = {
         "partition": "main", "cpus": 1, "memory_gb": 2, "shards": 2, "time_min": 30, "options": ["--exclusive"],
     },
     "collect": {"partition": "main", "cpus": 1, "memory_gb": 1},
-    "signal_s": 60,
+    "signal_s": 35,
 }  # fmt: skip
 
 
@@ -38,7 +41,7 @@ def call(*arguments, timeout_s=300):
 @pytest.fixture(scope="module")
 def world(song, tmp_path_factory):
     folder = tmp_path_factory.mktemp("challenge of few seconds")  # its name holds spaces
-    names = make_challenge(folder, song, n_songs=N_SONGS, duration_s=5.0)
+    names = make_challenge(folder, song, n_songs=N_SONGS, duration_s=1.5)
     write_settings(folder, slurm=SLURM)
     done = call("run", folder / "run.yaml", "--out", folder / "here")
     assert done.returncode == 0, done.stderr
@@ -102,13 +105,16 @@ def test_a_run_survives_all_that_at_once(world, clean_cluster, tmp_path_factory)
         cluster.resume(incarnation.node)
         assert watch.n_incarnations(hit) == 1
 
-        # One shard of pairs comes to its time limit: Slurm tells it so within half a minute.
+        # One shard of pairs comes to its time limit while its worker hangs: Slurm tells it so within half a minute.
         late = ShardId("pairs", 0)
-        cluster.end_in(watch.wait_at_work(late).job, 20)
+        incarnation = watch.wait_at_work(late)
+        hang(incarnation)
+        cluster.end_in(incarnation.job, 20)
 
         # The other is preempted by a job of a partition that comes first.
         preempted = ShardId("pairs", 1)
         incarnation = watch.wait_at_work(preempted)
+        hang(incarnation)
         urgent = cluster.sbatch("sleep 2", "--partition=urgent", "--exclusive", f"--nodelist={incarnation.node}")
         cluster.wait(lambda: cluster.details(incarnation.job).get("Restarts") == "1", 60, "the preemption")
         cluster.wait_for(urgent, "COMPLETED", 60)
@@ -156,6 +162,14 @@ def test_a_run_survives_all_that_at_once(world, clean_cluster, tmp_path_factory)
     assert not [path for path in out.rglob(".*") if path.is_file()]
 
 
+def hang(incarnation):
+    """Stop the workers of a shard, so that it is still there when something happens to it."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == incarnation.pid:
+                os.kill(int(stat.parent.name), signal.SIGSTOP)
+
+
 def lives(cluster):
     return [job for job, state in cluster.states().items() if state in ("PENDING", "RUNNING", "COMPLETING")]
 
@@ -194,7 +208,7 @@ def test_dry_run_prints_jobs_and_scripts_and_makes_nothing(world, clean_cluster,
     told = call("slurm", "submit", folder / "run.yaml", "--out", tmp_path / "run", "--dry-run")
     assert told.returncode == 0, told.stderr
     assert told.stdout.count("#!/bin/bash") == 3
-    assert "#SBATCH --signal=B:USR1@60" in told.stdout
+    assert "#SBATCH --signal=B:USR1@35" in told.stdout
     assert not (tmp_path / "run").exists()
     assert not lives(clean_cluster)
 

@@ -63,9 +63,9 @@ def collect(folder: RunFolder, plan: Plan) -> Collection:
     missing: list[Missing] = []
     for shard in plan.demix:
         missing += [found for unit in shard.units if (found := _missing(unit, states)) is not None]
-    chains = {chain[0]: chain for shard in plan.pairs for chain in shard.chains}
+    bundles = {bundle[0]: bundle for shard in plan.pairs for bundle in shard.bundles}
     for pair in plan.all_pairs:
-        for unit in chains[Unit("enhance", pair.song, pair.listener)]:
+        for unit in bundles[Unit("enhance", pair.song, pair.listener)]:
             found = _missing(unit, states)
             if found is None and unit.kind == "score":
                 record = read_record(folder.score_records / pair.listener / f"{pair.song}.json")

@@ -21,7 +21,7 @@ from cadenza_remix.errors import CadenzaError, OutputError
 from cadenza_remix.runs.processes import LOST_IN_A_ROW, GroupQueue, Worker, WorkerLostError, one_thread_each
 from cadenza_remix.runs.shards.folder import PAIRS
 from cadenza_remix.runs.shards.journal import TERMINATED, TIME_LIMIT
-from cadenza_remix.runs.shards.ledger import Chain, Ledger
+from cadenza_remix.runs.shards.ledger import Bundle, Ledger
 from cadenza_remix.runs.shards.plan import Unit
 from cadenza_remix.runs.shards.stopping import CLAIM_LOST, Stopping
 
@@ -48,7 +48,7 @@ class ShardWork(Protocol):
 
 
 class Crew:
-    """Worker processes that do chains of units; a context manager, after which they are gone.
+    """Worker processes that do bundles of units; a context manager, after which they are gone.
 
     Parameters
     ----------
@@ -81,16 +81,16 @@ class Crew:
         overlays = environments or [{}]
         self._seats = [{**common, **overlays[seat % len(overlays)]} for seat in range(n_workers)]
         self._members: dict[int, _Member] = {}
-        self._queue: GroupQueue[Chain] = GroupQueue((), _song)
-        self._again: deque[Chain] = deque()
+        self._queue: GroupQueue[Bundle] = GroupQueue((), _song)
+        self._again: deque[Bundle] = deque()
         self._n_lost = 0
         self._selector = selectors.DefaultSelector()
         self._selector.register(stop, selectors.EVENT_READ)
 
-    def run(self, chains: Sequence[Chain]) -> str | None:
-        """Do all chains that can be done; return None at the end of them, or why it stopped before.
+    def run(self, bundles: Sequence[Bundle]) -> str | None:
+        """Do all bundles that can be done; return None at the end of them, or why it stopped before.
 
-        May be called again, with the same workers. A chain of which a unit failed is taken up again from there when
+        May be called again, with the same workers. A bundle of which a unit failed is taken up again from there when
         nothing else is left, until that unit is set aside.
 
         Raises
@@ -98,7 +98,7 @@ class Crew:
         CadenzaError
             A worker could not prepare, a unit could not write, or workers are lost one after the other.
         """
-        self._queue, self._again = GroupQueue(chains, _song), deque()
+        self._queue, self._again = GroupQueue(bundles, _song), deque()
         while True:
             reason = self._stop.reason or (CLAIM_LOST if self._is_lost() else None)
             if reason is None:
@@ -150,8 +150,8 @@ class Crew:
     def _hand_out(self) -> None:
         """Give everybody who is free something to do; hire as many as there is work for."""
         for member in self._members.values():
-            if member.unit is None and not member.is_new and (member.chain or self._take(member)):
-                member.unit, member.since = member.chain[0], time.monotonic()
+            if member.unit is None and not member.is_new and (member.bundle or self._take(member)):
+                member.unit, member.since = member.bundle[0], time.monotonic()
                 self._ledger.begin(member.unit)
                 member.worker.send(member.unit)
         n_new = sum(member.is_new for member in self._members.values())
@@ -166,14 +166,14 @@ class Crew:
                 member.worker.send(self._stage)
 
     def _take(self, member: _Member) -> bool:
-        """Find a chain: of the same song, of an untouched one, of the largest; then one that failed before."""
+        """Find a bundle: of the same song, of an untouched one, of the largest; then one that failed before."""
         taken = self._queue.take(member.song)
         if taken is not None:
-            _, member.chain, member.song = taken
+            _, member.bundle, member.song = taken
         elif self._again:
-            member.chain = self._again.popleft()
-            member.song = _song(member.chain)
-        return bool(member.chain)
+            member.bundle = self._again.popleft()
+            member.song = _song(member.bundle)
+        return bool(member.bundle)
 
     def _listen(self) -> None:
         """Wait for answers, a signal, or the time to look around."""
@@ -201,7 +201,7 @@ class Crew:
         if kind == "done":
             self._n_lost = 0
             self._ledger.done(unit, seconds)
-            member.chain = member.chain[1:]
+            member.bundle = member.bundle[1:]
         else:
             self._put_back(member, text, kind)
 
@@ -220,9 +220,9 @@ class Crew:
             raise WorkerLostError(f"{self._n_lost} workers were lost one after the other; the last: {error}")
 
     def _put_back(self, member: _Member, error: str, kind: str) -> None:
-        if self._ledger.failed(member.chain, error, kind):
-            self._again.append(member.chain)
-        member.chain = ()
+        if self._ledger.failed(member.bundle, error, kind):
+            self._again.append(member.bundle)
+        member.bundle = ()
 
     def _leave(self, member: _Member) -> None:
         self._selector.unregister(member.worker)
@@ -231,14 +231,14 @@ class Crew:
 
 @dataclass
 class _Member:
-    """A worker and what it is at: a unit of a chain, the first of what is left of that."""
+    """A worker and what it is at: a unit of a bundle, the first of what is left of that."""
 
     seat: int
     worker: Worker
     is_new: bool = True
     is_called: bool = False
     song: Hashable | None = None
-    chain: Chain = ()
+    bundle: Bundle = ()
     unit: Unit | None = None
     since: float = 0.0
 
@@ -271,5 +271,5 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _song(chain: Chain) -> str:
-    return chain[0].song
+def _song(bundle: Bundle) -> str:
+    return bundle[0].song

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from cadenza_remix.runs.shards.journal import MAX_ATTEMPTS, Journal
 from cadenza_remix.runs.shards.plan import Unit
 
-Chain = tuple[Unit, ...]
+Bundle = tuple[Unit, ...]
 """Units that one worker does one after the other."""
 
 
@@ -76,23 +76,23 @@ class Ledger:
             self._journal.blocked(unit.name, error)
             self._end(unit, "blocked")
 
-    def aside(self, chain: Chain, error: str) -> None:
-        """Set the first unit of what is left of a chain aside; the others need it."""
-        unit, *behind = chain
+    def aside(self, bundle: Bundle, error: str) -> None:
+        """Set the first unit of what is left of a bundle aside; the others need it."""
+        unit, *behind = bundle
         self._journal.aside(unit.name, error)
         self._end(unit, "aside")
         self.notify(f"{unit.name} is set aside: {_last_line(error)}")
         self.blocked(behind, f"{unit.name} was set aside")
 
-    def failed(self, chain: Chain, error: str, kind: str) -> bool:
-        """Note a failure of the first unit of what is left of a chain; tell whether it may be tried again."""
-        unit = chain[0]
+    def failed(self, bundle: Bundle, error: str, kind: str) -> bool:
+        """Note a failure of the first unit of what is left of a bundle; tell whether it may be tried again."""
+        unit = bundle[0]
         attempt = self._attempts[unit.name] = self.attempts(unit) + 1
         self._journal.failed(unit.name, error, kind, attempt)
         self.notify(f"{unit.name} failed ({attempt} of {MAX_ATTEMPTS}): {_last_line(error)}")
         if attempt < MAX_ATTEMPTS:
             return True
-        self.aside(chain, error)
+        self.aside(bundle, error)
         return False
 
     def _end(self, unit: Unit, end: str) -> None:

@@ -74,7 +74,7 @@ def work_on(
     with Stopping(deadline_s=deadline_s) as stop, scratch_folder(scratch) as own:
         work = RunWork.of(folder, plan, shard=planned, scratch=own, on_gpu=stage == DEMIX and bool(environments))
         outcome = work_shard(
-            folder, plan, planned.id, work, round_number=round_number, n_workers=min(wanted, len(planned.chains)),
+            folder, plan, planned.id, work, round_number=round_number, n_workers=min(wanted, len(planned.bundles)),
             environments=environments, stop=stop, notify=notify,
         )  # fmt: skip
     notify(_told(planned, outcome))
@@ -112,7 +112,7 @@ def run_here(
             if shard.id.stage != DEMIX:
                 wanted = _as_memory_allows(plan, shard, wanted, None, progress.say)
             outcome = work_shard(
-                folder, plan, shard.id, work, round_number=rounds, n_workers=min(wanted, len(shard.chains)), stop=stop,
+                folder, plan, shard.id, work, round_number=rounds, n_workers=min(wanted, len(shard.bundles)), stop=stop,
                 settle_s=0.0, notify=progress.say, on_unit=lambda unit: progress.advance(unit.kind),
             )  # fmt: skip
             if outcome.reason.startswith(ERROR):

@@ -92,22 +92,22 @@ class PlannedSong:
 class Shard:
     """Units that one job works on.
 
-    ``chains``: units that one worker does one after the other (a pair is enhanced, then scored); ``needs``: for a shard
+    ``bundles``: units that one worker does in order (a pair is enhanced, then scored); ``needs``: for a shard
     of pairs the number of the shard that demixes its songs; ``cost_s``: expected seconds of one worker.
     """
 
     id: ShardId
-    chains: tuple[tuple[Unit, ...], ...]
+    bundles: tuple[tuple[Unit, ...], ...]
     cost_s: float
     needs: int | None = None
 
     @property
     def units(self) -> tuple[Unit, ...]:
-        return tuple(unit for chain in self.chains for unit in chain)
+        return tuple(unit for bundle in self.bundles for unit in bundle)
 
     @property
     def songs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(chain[0].song for chain in self.chains))
+        return tuple(dict.fromkeys(bundle[0].song for bundle in self.bundles))
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Plan:
     @property
     def all_pairs(self) -> list[Pair]:
         """Return the pairs in the challenge's order: by song as listed, then by listener as they come."""
-        found = [Pair(chain[0].song, chain[0].listener) for shard in self.pairs for chain in shard.chains]
+        found = [Pair(bundle[0].song, bundle[0].listener) for shard in self.pairs for bundle in shard.bundles]
         place = {song: number for number, song in enumerate(self.songs)}
         return sorted(found, key=lambda pair: place[pair.song])
 
@@ -172,7 +172,7 @@ class Plan:
             "songs": {name: [song.duration_s, song.scored_s] for name, song in self.songs.items()},
             DEMIX: [list(shard.songs) for shard in self.demix],
             PAIRS: [
-                {"needs": shard.needs, "pairs": [[chain[0].song, chain[0].listener] for chain in shard.chains]}
+                {"needs": shard.needs, "pairs": [[bundle[0].song, bundle[0].listener] for bundle in shard.bundles]}
                 for shard in self.pairs
             ],
         }
@@ -231,15 +231,15 @@ def make_plan(
     by_song: dict[str, list[Pair]] = {}
     for pair in pairs:
         by_song.setdefault(pair.song, []).append(pair)
-    chained = [[_chain(pair, is_scored) for song in group for pair in by_song[song]] for group in groups]
-    costs = [[sum(unit_cost_s(u, songs[u.song], speeds) for u in chain) for chain in chains] for chains in chained]
+    bundled = [[_bundle(pair, is_scored) for song in group for pair in by_song[song]] for group in groups]
+    costs = [[sum(unit_cost_s(u, songs[u.song], speeds) for u in bundle) for bundle in bundles] for bundles in bundled]
     counts = _shares([sum(cost) for cost in costs], [len(cost) for cost in costs], n_pairs_shards)
     demix: list[Shard] = []
     of_pairs: list[Shard] = []
-    for number, (group, chains, cost, count) in enumerate(zip(groups, chained, costs, counts, strict=True)):
+    for number, (group, bundles, cost, count) in enumerate(zip(groups, bundled, costs, counts, strict=True)):
         demix.append(_shard(ShardId(DEMIX, number), [(Unit(DEMIX, song),) for song in group], songs, speeds))
         for start, end in _even_slices(cost, count):
-            of_pairs.append(_shard(ShardId(PAIRS, len(of_pairs)), chains[start:end], songs, speeds, needs=number))
+            of_pairs.append(_shard(ShardId(PAIRS, len(of_pairs)), bundles[start:end], songs, speeds, needs=number))
     return Plan(songs, tuple(demix), tuple(of_pairs), speeds, dict(separator or {}), is_scored)
 
 
@@ -263,7 +263,7 @@ def read_plan(path: Path) -> Plan:
         ]
         of_pairs = [
             _shard(
-                ShardId(PAIRS, number), [_chain(Pair(*pair), is_scored) for pair in entry["pairs"]], songs, speeds,
+                ShardId(PAIRS, number), [_bundle(Pair(*pair), is_scored) for pair in entry["pairs"]], songs, speeds,
                 needs=entry["needs"],
             )
             for number, entry in enumerate(raw[PAIRS])
@@ -281,16 +281,16 @@ def read_plan(path: Path) -> Plan:
 
 def _shard(
     shard: ShardId,
-    chains: Sequence[tuple[Unit, ...]],
+    bundles: Sequence[tuple[Unit, ...]],
     songs: Mapping[str, PlannedSong],
     speeds: Speeds,
     needs: int | None = None,
 ) -> Shard:
-    cost_s = sum(unit_cost_s(unit, songs[unit.song], speeds) for chain in chains for unit in chain)
-    return Shard(shard, tuple(chains), cost_s, needs)
+    cost_s = sum(unit_cost_s(unit, songs[unit.song], speeds) for bundle in bundles for unit in bundle)
+    return Shard(shard, tuple(bundles), cost_s, needs)
 
 
-def _chain(pair: Pair, is_scored: bool) -> tuple[Unit, ...]:
+def _bundle(pair: Pair, is_scored: bool) -> tuple[Unit, ...]:
     enhance = Unit("enhance", pair.song, pair.listener)
     return (enhance, Unit("score", pair.song, pair.listener)) if is_scored else (enhance,)
 

@@ -37,7 +37,9 @@ def open_separator(config: RunConfig, *, store: Store | None = None) -> Separato
     """
     settings = dict(config.separator)
     name = str(settings.pop("model"))
-    separator = load_separator(choose_separator(store).name if name == AUTO else name, store=store, options=SeparationOptions(**settings))
+    if name == AUTO:
+        name = choose_separator(store).name
+    separator = load_separator(name, store=store, options=SeparationOptions(**settings))
     if not has_vdbo(separator.stems):
         raise InputError(
             "does not separate into the four stems that a remix needs", where=separator.name,

@@ -27,7 +27,7 @@ from cadenza_remix.runs.shards.journal import (
     open_journal,
     this_place,
 )
-from cadenza_remix.runs.shards.ledger import Chain, Ledger
+from cadenza_remix.runs.shards.ledger import Bundle, Ledger
 from cadenza_remix.runs.shards.plan import Plan, Shard, Unit
 from cadenza_remix.runs.shards.stopping import ERROR, Stopping
 
@@ -170,11 +170,11 @@ class _Shift:
 
     def _do_all(self, history: ShardHistory) -> str:
         end = time.monotonic() + self.settle_s
-        waiting: list[Chain] = []
-        for chain in self.planned.chains:
+        waiting: list[Bundle] = []
+        for bundle in self.planned.bundles:
             if self.stop.reason:
                 return self.stop.reason
-            if left := self._left_of(chain, history):
+            if left := self._left_of(bundle, history):
                 waiting.append(left)
         if n_found := self.ledger.count("found"):
             self.ledger.notify(f"{self.planned.id}: {n_found} of {len(self.planned.units)} units were done before")
@@ -191,10 +191,10 @@ class _Shift:
                 return self.stop.reason
         return COMPLETE
 
-    def _left_of(self, chain: Chain, history: ShardHistory) -> Chain:
-        """Return the units of a chain that are to be done; note the others."""
+    def _left_of(self, bundle: Bundle, history: ShardHistory) -> Bundle:
+        """Return the units of a bundle that are to be done; note the others."""
         left: list[Unit] = []
-        for unit in chain:
+        for unit in bundle:
             if self._is_done(unit):
                 self.ledger.found(unit)
             else:
@@ -212,25 +212,25 @@ class _Shift:
         except CadenzaError:  # who works on it will say so
             return False
 
-    def _sort_out(self, chains: Sequence[Chain], *, is_last_look: bool) -> tuple[list[Chain], list[Chain]]:
-        """Return the chains that can be begun, and those that cannot be yet; note those that never will be."""
-        ready, waiting = list[Chain](), list[Chain]()
+    def _sort_out(self, bundles: Sequence[Bundle], *, is_last_look: bool) -> tuple[list[Bundle], list[Bundle]]:
+        """Return the bundles that can be begun, and those that cannot be yet; note those that never will be."""
+        ready, waiting = list[Bundle](), list[Bundle]()
         missing: dict[tuple[str, str], str | None] = {}
         given_up: Mapping[str, str] | None = None
-        for chain in chains:
-            key = chain[0].kind, chain[0].song
+        for bundle in bundles:
+            key = bundle[0].kind, bundle[0].song
             if key not in missing:
-                _list_again(self.folder.stems, self.folder.stems / chain[0].song)
-                missing[key] = self._missing(chain[0])
+                _list_again(self.folder.stems, self.folder.stems / bundle[0].song)
+                missing[key] = self._missing(bundle[0])
             error = missing[key]
             if error is None:
-                ready.append(chain)
+                ready.append(bundle)
                 continue
             given_up = self._given_up() if given_up is None else given_up
             if is_last_look or key[1] in given_up:
-                self.ledger.blocked(chain, given_up.get(key[1], error))
+                self.ledger.blocked(bundle, given_up.get(key[1], error))
             else:
-                waiting.append(chain)
+                waiting.append(bundle)
         for error in missing.values():
             if error and error not in self.told:
                 self.told.add(error)

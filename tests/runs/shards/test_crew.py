@@ -17,7 +17,7 @@ def named(events, *names):
     return [(event.name, event.unit) for event in events if event.name in names]
 
 
-def test_a_chain_is_done_in_order_and_each_unit_is_told(run):
+def test_a_bundle_is_done_in_order_and_each_unit_is_told(run):
     folder, plan = run
     outcome = work_on(folder, plan, FileWork(folder.root))
     assert (outcome.n_done, outcome.n_left, outcome.reason) == (8, 0, "complete")
@@ -73,7 +73,7 @@ def test_a_unit_that_raises_is_tried_again_at_the_end_and_set_aside_after_three(
     assert len({pid for pid, _ in work.noted("begun")}) == 1  # nobody died of it
 
 
-def test_a_unit_that_works_at_the_third_attempt_is_done_and_its_chain_goes_on(run):
+def test_a_unit_that_works_at_the_third_attempt_is_done_and_its_bundle_goes_on(run):
     folder, plan = run
     outcome = work_on(folder, plan, FileWork(folder.root, faults={"enhance/L2/b": "twice"}), n_workers=2)
     assert (outcome.n_done, outcome.n_aside, outcome.n_blocked) == (8, 0, 0)

@@ -25,7 +25,7 @@ def test_every_unit_is_in_one_shard(n_demix, n_pairs):
     units = [unit for shard in made.all_shards for unit in shard.units]
     assert len(units) == len(set(units)) == 49 + 2 * 2597
     assert made.all_pairs == ALL_PAIRS
-    assert all(shard.chains for shard in made.all_shards)
+    assert all(shard.bundles for shard in made.all_shards)
     assert len(made.demix) == min(n_demix, 49)
     assert len(made.pairs) == min(max(n_pairs, len(made.demix)), 2597)
 
