@@ -10,6 +10,8 @@ import yaml
 
 from cadenza_remix.hearing.audiogram import load_listeners
 from cadenza_remix.remix import load_chain
+from cadenza_remix.runs.shards.config import load_run_config
+from cadenza_remix.slurm.settings import read_settings
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -22,12 +24,20 @@ def test_listener_and_chain_files_of_the_readme_are_read(tmp_path):
     (listeners,) = blocks("json")
     (tmp_path / "listeners.json").write_text(listeners)
     assert list(load_listeners(tmp_path / "listeners.json")) == list(json.loads(listeners))
-    (chain,) = blocks("yaml")
+    chain, _ = blocks("yaml")
     (tmp_path / "mine.yaml").write_text(chain)
     read = load_chain(tmp_path / "mine.yaml")
     assert read.gains_db == yaml.safe_load(chain)["gains_db"]
     assert read.compressor is not None
     assert read.band_pass is not None
+
+
+def test_settings_of_a_run_in_the_readme_are_read(tmp_path):
+    _, settings = blocks("yaml")
+    (tmp_path / "run.yaml").write_text(settings)
+    config = load_run_config(tmp_path / "run.yaml")
+    assert config.song_list == tmp_path / "task1/metadata/musdb18.valid.json"
+    assert read_settings(config.slurm).pairs.cpus == 40
 
 
 def test_python_of_the_readme_runs(song, monkeypatch, tmp_path):
