@@ -137,7 +137,7 @@ def _finish(folder: RunFolder, plan: Plan, *, status_may_succeed: int = 2) -> No
     rest = len(collection.missing) - _MOST_NAMED
     more = f", {rest} of them not shown" if rest > 0 else ""
     print_error(f"{len(collection.missing)} units are missing{more}: {folder.missing}")
-    raise typer.Exit(status_may_succeed if collection.may_succeed else 2)
+    raise typer.Exit(status_may_succeed if collection.open else 2)
 
 
 def _write_tables(folder: RunFolder, collection: Collection) -> None:

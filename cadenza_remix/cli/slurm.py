@@ -127,10 +127,9 @@ def _submit_missing(folder: RunFolder, plan: Plan, *, last_round: int | None = N
     from cadenza_remix.slurm.submission import kept_settings, next_round, refuse_company, submit
 
     refuse_company(folder)
-    missing = collect(folder, plan).missing
-    if last_round is not None:  # nobody has mended anything since: what was given up stays so
-        given_up = {entry.unit.song for entry in missing if entry.unit.kind == "demix" and entry.state == "aside"}
-        missing = tuple(entry for entry in missing if entry.state != "aside" and entry.unit.song not in given_up)
+    collection = collect(folder, plan)
+    # Where a job of the run submits, nobody has mended anything since: what was given up stays so.
+    missing = collection.missing if last_round is None else collection.open
     shards = _shards_to_do(plan, missing)
     if not shards:
         tell(f"nothing is left to do: {folder.root}")

@@ -36,10 +36,14 @@ class Collection:
     missing: tuple[Missing, ...]
 
     @property
-    def may_succeed(self) -> bool:
-        """Tell whether something is missing that nobody has given up yet: another round may do it."""
-        given_up = {missing.unit.song for missing in self.missing if missing.unit.kind == "demix" and _is_over(missing)}
-        return any(not _is_over(missing) and missing.unit.song not in given_up for missing in self.missing)
+    def open(self) -> tuple[Missing, ...]:
+        """Return what is missing that nobody has given up, nor anything that it needs: another round may do it."""
+        given_up = {entry.unit for entry in self.missing if entry.state == "aside"}
+        return tuple(
+            entry
+            for entry in self.missing
+            if not given_up & {entry.unit, Unit("demix", entry.unit.song), entry.unit._replace(kind="enhance")}
+        )
 
 
 def collect(folder: RunFolder, plan: Plan) -> Collection:
@@ -97,7 +101,3 @@ def _missing(unit: Unit, states: Mapping[str, UnitState]) -> Missing | None:
         return None
     lines = (state.error or "").strip().splitlines()
     return Missing(unit, state.state, state.attempts, lines[-1] if lines else "nobody has worked on it")
-
-
-def _is_over(missing: Missing) -> bool:
-    return missing.state == "aside"

@@ -11,7 +11,9 @@ import yaml
 
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.audiogram import BUILT_IN_LISTENERS
-from cadenza_remix.runs.shards.plan import Speeds
+from cadenza_remix.runs.shards.folder import RunFolder
+from cadenza_remix.runs.shards.journal import measured_speeds
+from cadenza_remix.runs.shards.plan import Speeds, read_plan
 
 SEPARATOR_KEYS = ("model", "device", "precision", "wiener", "refine", "high_band")
 _TEXTS = {"music": True, "listeners": False, "segments": True, "references": True, "chain": False, "scorer": False,
@@ -47,7 +49,8 @@ class RunConfig:
     wav : bool
         Also write WAVs to listen to.
     speeds : Speeds, optional
-        What units are expected to cost here; measured elsewhere otherwise.
+        What units are expected to cost, for the plan and the time that is told. In the file a mapping, or the folder of
+        a former run whose units were timed; by default what was measured on one core.
     slurm : mapping
         What a site's cluster needs; see `cadenza_remix.slurm.settings`. Not looked at here.
     """
@@ -110,7 +113,7 @@ def load_run_config(path: str | Path) -> RunConfig:
     if raw.get("separator") is not None:
         values["separator"] = _separator(raw["separator"], f"{path}: separator")
     if raw.get("speeds") is not None:
-        values["speeds"] = _speeds(raw["speeds"], f"{path}: speeds")
+        values["speeds"] = _speeds(raw["speeds"], f"{path}: speeds", path.resolve().parent)
     if raw.get("slurm") is not None:
         values["slurm"] = _mapping(raw["slurm"], f"{path}: slurm")
     return RunConfig(**_from_folder(values, path.resolve().parent))
@@ -203,7 +206,14 @@ def _separator(value: object, where: str) -> Mapping[str, Any]:
     return settings
 
 
-def _speeds(value: object, where: str) -> Speeds:
+def _speeds(value: object, where: str, folder: Path) -> Speeds:
+    """Read speeds, or take those that a former run measured, whose folder is named."""
+    if isinstance(value, str):
+        run = RunFolder(folder / Path(value).expanduser())
+        measured = measured_speeds(run, read_plan(run.plan))
+        if measured is None:
+            raise InputError("has measured nothing yet", where=f"{where}: {run.root}", expected="a run that did units")
+        return measured
     known = [entry.name for entry in fields(Speeds)]
     given = _mapping(value, where)
     for key in given:

@@ -2,9 +2,12 @@
 
 import pytest
 
+from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.errors import InputError
 from cadenza_remix.runs.shards.config import load_run_config, plain_config
-from cadenza_remix.runs.shards.plan import Speeds
+from cadenza_remix.runs.shards.folder import RunFolder
+from cadenza_remix.runs.shards.journal import open_journal
+from cadenza_remix.runs.shards.plan import PlannedSong, Speeds, make_plan
 
 GOOD = """
 songs: lists/musdb18.valid.json
@@ -77,3 +80,21 @@ def test_no_file(tmp_path):
         load_run_config(tmp_path / "none.yaml")
     with pytest.raises(InputError, match="cannot be read"):
         load_run_config(tmp_path)
+
+
+def test_speeds_of_a_former_run(tmp_path):
+    run = RunFolder(tmp_path / "former")
+    songs = {"a": PlannedSong(100.0, 30.0)}
+    plan = make_plan(songs, [Pair("a", "L1")], n_demix_shards=1, n_pairs_shards=1)
+    run.root.mkdir()
+    plan.write(run.plan)
+    written(tmp_path, "songs: a.wav\nlisteners: bisgaard\nspeeds: former")
+    with pytest.raises(InputError, match="former: has measured nothing yet"):
+        load_run_config(tmp_path / "run.yaml")
+    with open_journal(run, plan.demix[0].id, 1, workers=1, n_units=1) as journal:
+        journal.begin("demix/a")
+        journal.done("demix/a", 50.0)
+        journal.close("complete", 0)
+    speeds = load_run_config(tmp_path / "run.yaml").speeds
+    assert speeds is not None
+    assert 0.45 < speeds.demix <= 0.5
