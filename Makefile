@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slurm lint parity bench clean
+.PHONY: demo test test-slurm lint parity bench scaling clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml
@@ -26,7 +26,7 @@ test: $(VENV)/.models
 
 # The same on a real two-node Slurm that is started on this machine (Debian: slurmctld slurmd slurm-client).
 test-slurm: $(VENV)/.models
-	$(BIN)/python -m pytest -m slurm tests/slurm
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slurm tests/slurm
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -60,6 +60,11 @@ bench: $(VENV)/.models .venv-references/.installed .venv-spleeter/.installed bui
 	PYTHONPATH=. .venv-references/bin/python evaluation/benchmarks/haaqi.py --music build/music.npz --out evaluation/results/benchmark_haaqi.md
 	PYTHONPATH=. .venv-references/bin/python evaluation/benchmarks/bsseval.py --music build/music.npz --out evaluation/results/benchmark_bsseval.md
 	$(BIN)/python evaluation/benchmarks/scoring.py --work build/benchmark_scoring --out evaluation/results/benchmark_scoring.md
+
+# The simulator of runs on clusters: costs measured anew, checked on a real Slurm, plans; a quiet machine, ten minutes.
+scaling: $(VENV)/.models
+	PYTHONPATH=. $(BIN)/python evaluation/scaling/measure_costs.py --work build/scaling_costs --out evaluation/scaling/costs.json
+	PYTHONPATH=.:tests/helpers $(BIN)/python evaluation/scaling/check_cluster.py --work build/scaling_check --out evaluation/results/scaling.md
 
 clean:
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache

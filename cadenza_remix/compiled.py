@@ -13,7 +13,7 @@ from numba.core.caching import FunctionCache
 _FAULTS = (OSError, EOFError, pickle.UnpicklingError)
 
 
-def compiled(*, reorder_sums: bool = False) -> Callable[[Callable[..., Any]], Any]:
+def compiled(*, reorder_sums: bool = False, inline: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """Compile a loop with Numba and keep the machine code on disk where that is possible.
 
     Division follows NumPy (no exception, so that it can be vectorised) and the loop runs without the interpreter's
@@ -25,9 +25,15 @@ def compiled(*, reorder_sums: bool = False) -> Callable[[Callable[..., Any]], An
     reorder_sums : bool
         Let the compiler add in any order, so that sums along time can be vectorised. Multiplications and additions are
         always allowed to fuse.
+    inline : bool
+        Put the loop into each that calls it, whose rules for sums then hold. A loop that may reorder sums must be either
+        called from Python alone or inline: of a function that others call, the compiler makes several copies, which may
+        add in different orders, and which one runs depends on what was compiled now and what came from the disk.
     """
     fastmath = {"contract", "nsz", "reassoc"} if reorder_sums else {"contract", "nsz"}
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
+    if inline:
+        options["inline"] = "always"
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = njit(**options)(function)

@@ -192,3 +192,30 @@ def test_a_cache_folder_that_goes_away_before_the_first_call_is_no_error(tmp_pat
     run_loop(tmp_path / "cache", cache=tmp_path / "cache")
     replaced = tmp_path / "replaced"
     run_loop(replaced, cache=replaced)
+
+
+SCORE = """
+import numpy as np
+from cadenza_remix import Audiogram
+from cadenza_remix.metrics import haaqi
+rng = np.random.RandomState(1)
+reference = 0.1 * rng.standard_normal(24000)
+ear = Audiogram([250, 500, 1000, 2000, 4000, 6000], [10, 15, 20, 30, 45, 50])
+print(repr(haaqi(reference, reference + 0.03 * rng.standard_normal(24000), audiogram=ear, sample_rate=24000, rng=rng)))
+"""
+
+
+def test_the_first_score_after_installation_is_that_of_all_later_ones(tmp_path):
+    """To the last bit, with machine code compiled now, with that from the disk, and with some of each."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(PACKAGE.parent)}
+
+    def score():
+        command = [sys.executable, "-c", SCORE]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    first = score()
+    assert score() == first
+    for part in ("covariance", "alignment"):
+        for file in tmp_path.rglob(f"{part}.*"):
+            file.unlink()
+    assert score() == first

@@ -27,8 +27,8 @@ def test_resources_by_hand():
     plan = plan_of()
     # 10 songs of 200 s at 0.1 on one GPU; 1.5 times that and 10 minutes are 15.25 minutes
     assert job_resources("demix", plan, settings) == JobResources(4, 1, 16384, 20, 210.0)
-    # 40 pairs of 100 s + 200 s on 5 cores; 5 times 0.5 GB + 1.6 GB + 0.6 GB are 9/10 of it
-    assert job_resources("pairs", plan, settings) == JobResources(5, 0, 59 * 256, 75, 2410.0)
+    # 40 pairs of 100 s + 200 s on 5 cores; 5 times 0.5 GB + 1.6 GB + 1 GB are 9/10 of it
+    assert job_resources("pairs", plan, settings) == JobResources(5, 0, 68 * 256, 75, 2410.0)
     assert job_resources("collect", plan, settings) == JobResources(1, 0, 4096, 60, 30.0)
 
 

@@ -279,7 +279,7 @@ def _add_energy(values, energy):  # type: ignore[no-untyped-def]
         energy[j % LANES] += sums[j]
 
 
-@compiled(reorder_sums=True)
+@compiled(inline=True)
 def _product(first, second):  # type: ignore[no-untyped-def]
     """Return the sum of products with every ``LANES``-th value of ``second``."""
     total = 0.0
@@ -288,7 +288,7 @@ def _product(first, second):  # type: ignore[no-untyped-def]
     return total
 
 
-@compiled()
+@compiled(reorder_sums=True)
 def _products_at(reference, processed, n_samples, lanes, lags, sums):  # type: ignore[no-untyped-def]
     """Add sum(reference[t] * processed[t + lag]) of a lane to ``sums``, for each pair of ``lanes`` and ``lags``.
 

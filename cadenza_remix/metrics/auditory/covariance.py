@@ -96,7 +96,7 @@ def mean_covariance(covariance_sums: NDArray[np.float64], audible: NDArray[np.bo
     return float(np.sum(_SYNCHRONY * covariance_sums) / np.sum(_SYNCHRONY * counts))
 
 
-@compiled(reorder_sums=True)
+@compiled(inline=True)
 def _cut_tile(samples, window, tile):  # type: ignore[no-untyped-def]
     """Window a stretch of samples, take its mean away, write it to ``tile`` and return its energy."""
     total = np.float32(0.0)
@@ -122,7 +122,7 @@ def _place(n, n_tiles):  # type: ignore[no-untyped-def]
     return start, 0, TILE if n < n_tiles - 1 else TILE // 2
 
 
-@compiled()
+@compiled(reorder_sums=True)
 def _tile_energies(rows, window, energies):  # type: ignore[no-untyped-def]
     """Write the windowed energy of every tile (not yet divided by the window's) to ``energies`` (channels, tiles)."""
     tile = np.empty(TILE, np.float32)
@@ -134,7 +134,7 @@ def _tile_energies(rows, window, energies):  # type: ignore[no-untyped-def]
             energies[k, n] = _cut_tile(row[start : start + length], window[window_start:], tile[:length])
 
 
-@compiled(reorder_sums=True)
+@compiled(inline=True)
 def _peak_product(first, second, weights):  # type: ignore[no-untyped-def]
     """Return the largest weighted |cross-correlation| of two tiles; ``second`` has a margin on both sides."""
     peak = np.float32(0.0)
@@ -157,7 +157,7 @@ def _peak_product(first, second, weights):  # type: ignore[no-untyped-def]
     return peak
 
 
-@compiled()
+@compiled(reorder_sums=True)
 def _tile_covariances(  # type: ignore[no-untyped-def]
     reference, processed, window, lag_weights, half_lag_weights, norms, audible, covariances
 ):
