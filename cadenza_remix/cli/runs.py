@@ -22,7 +22,9 @@ _MOST_NAMED = 10
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The settings of the run.")]
 RunOption = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
-RoundOption = Annotated[int, typer.Option("--round", min=1, help="Which time this run is started or resumed.")]
+RoundOption = Annotated[
+    int, typer.Option("--round", min=1, max=9999, help="Which time this run is started or resumed.")
+]
 ScratchOption = Annotated[
     Path | None, typer.Option("--scratch", help="Folder on this machine's own disk, read through by all workers.")
 ]
@@ -93,13 +95,18 @@ def work_command(
     gpus: Annotated[str | None, typer.Option("--gpus", help="0,1,...: one worker for each of these GPUs.")] = None,
     scratch: ScratchOption = None,
     deadline_s: Annotated[float, typer.Option("--deadline-s", min=0.0, help="After SIGUSR1, finish within this.")] = 90,
+    settle_s: Annotated[float, typer.Option("--settle-s", min=0.0, help="Wait for stems of other nodes.")] = 30,
 ) -> None:
-    """Work on one shard: status 0 when nothing is left to do, 75 when it was stopped early, 2 for errors."""
+    """Work on one shard.
+
+    Status 0: nothing is left to do; 75: it was stopped early, run it again; 3: it lacks stems that were not demixed
+    yet; 2: an error.
+    """
     from cadenza_remix.runs.shards.local import work_on
 
     status = work_on(
         run_folder, stage, index, round_number=round_number, n_workers=workers, memory_mb=memory_mb, gpus=gpus,
-        scratch=scratch, deadline_s=deadline_s, notify=tell,
+        scratch=scratch, deadline_s=deadline_s, settle_s=settle_s, notify=tell,
     )  # fmt: skip
     if status:
         raise typer.Exit(status)
@@ -157,8 +164,9 @@ def _tell_plan(plan: Plan, n_workers: int) -> None:
     from cadenza_remix.console import duration
 
     demix_s, pairs_s = (sum(shard.cost_s for shard in shards) for shards in (plan.demix, plan.pairs))
+    start_s = plan.speeds.start_s
     n_pairs = len(plan.all_pairs)
     tell(f"separator: {plan.separator['name']}")
-    tell(f"demix: {len(plan.songs)} songs, about {duration(demix_s)}")
+    tell(f"demix: {len(plan.songs)} songs, about {duration(start_s + demix_s)}")
     what = "enhance and score" if plan.is_scored else "enhance (no references: no scores)"
-    tell(f"{what}: {n_pairs} pairs, about {duration(pairs_s / n_workers)} with {n_workers} workers")
+    tell(f"{what}: {n_pairs} pairs, about {duration(start_s + pairs_s / n_workers)} with {n_workers} workers")

@@ -80,16 +80,17 @@ def find_references(folder: str | Path, song: str) -> Path:
 
 def references_digest(path: Path) -> str:
     """Return a digest of the bytes of a song's clean stems (kept as long as the files do not change)."""
-    stats = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in _files_of(path))
+    stats = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files_of_references(path))
     return _digest_of(stats)
 
 
 def first_file(path: Path) -> Path:
     """Return one of the files that hold a song's clean stems: they are equally long."""
-    return _files_of(path)[0]
+    return files_of_references(path)[0]
 
 
-def _files_of(path: Path) -> list[Path]:
+def files_of_references(path: Path) -> list[Path]:
+    """Return the files that hold a song's clean stems (``path`` as `find_references` gives it)."""
     return [path] if path.is_file() else [find_audio(path, stem) for stem in STEMS]
 
 

@@ -16,6 +16,7 @@ SQUEUE_FORMAT = (
     "JobArrayID:|,ArrayJobID:|,ArrayTaskID:|,State:|,NodeList:|,Reason:|,StartTime:|,TimeLimit:|,RestartCnt:|"
 )
 SACCT_FIELDS = ("JobID", "State", "NodeList", "Reason", "Start", "Timelimit")
+_JOB_ID = re.compile(r"([0-9]{1,18})(_[0-9]{1,18})?")
 _DURATION = re.compile(r"(?:(\d+)-)?(\d+(?::\d+){0,2})")
 
 
@@ -79,9 +80,20 @@ def base_id(job_id: str) -> str:
     >>> base_id("12_3")
     '12'
     """
-    if not (found := re.fullmatch(r"(\d+)(_\d+)?", job_id)):
+    if not (found := _JOB_ID.fullmatch(job_id)):
         raise InputError("no job id", expected="12 or 12_3", found=repr(job_id))
     return found[1]
+
+
+def is_job_id(text: str) -> bool:
+    """Tell whether a text is an id of a job or of an element: nothing else may reach Slurm's programs.
+
+    Examples
+    --------
+    >>> is_job_id("12_3"), is_job_id("--all")
+    (True, False)
+    """
+    return _JOB_ID.fullmatch(text) is not None
 
 
 def parse_squeue(text: str) -> list[JobState]:

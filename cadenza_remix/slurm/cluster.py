@@ -12,6 +12,8 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -34,6 +36,7 @@ __all__ = [
     "Limits",
     "NoAnswerError",
     "cancel",
+    "check_job",
     "check_slurm",
     "has_accounting",
     "limits",
@@ -51,6 +54,10 @@ _NO_ANSWER = re.compile(
     re.IGNORECASE,
 )
 _NOT_REACHED = re.compile(r"unable to contact slurm|connection refused", re.IGNORECASE)
+_FULL = re.compile(r"job queue full|temporarily unable to accept job", re.IGNORECASE)
+_NOT_NOW = re.compile(  # what --test-only tells of nodes that are not up; sbatch puts such jobs into the queue
+    r"nodes? (is|are) busy|down, drained or reserved|not available now|temporarily", re.IGNORECASE
+)
 _OVER = re.compile(r"invalid job id|already completing or completed|already finished", re.IGNORECASE)
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")  # which cluster, and who asks
 _IS_UP = re.compile(r"\bis UP\b")  # the controller, or the one that stands in for it
@@ -94,19 +101,44 @@ def submit(script: Path, *, arguments: Sequence[str] = (), options: Sequence[str
     Raises
     ------
     InputError
-        sbatch refuses the job, in its own words.
+        sbatch refuses the job, in its own words, or the cluster's queue is full.
     NoAnswerError
         The controller does not answer. Where the request may have reached it, the line says so: nothing is submitted
         twice.
     """
     command = ("sbatch", "--parsable", *options, str(script.absolute()), *arguments)
-    done = _call(*command, timeout_s=2 * TIMEOUT_S, twice_is_safe=False)
+    done = _call(*command, timeout_s=2 * TIMEOUT_S, twice_is_safe=False, give_up=_FULL)
+    if done.returncode and _FULL.search(done.stderr):
+        most = limits().max_jobs
+        raise InputError(f"Slurm's queue is full: it takes {most} jobs of all users (MaxJobCount)", where=script)
     if done.returncode:
         raise InputError(f"sbatch refuses this job: {_words(done)}", where=script)
     for line in reversed(done.stdout.splitlines()):  # a site's own plug-in may print, too
         if found := re.fullmatch(r"(\d+)(;\S*)?", line.strip()):
             return found[1]
     raise InputError("sbatch gave no job id", where=script, expected="a number", found=repr(done.stdout.strip()))
+
+
+def check_job(text: str, options: Sequence[str] = ()) -> None:
+    """Ask Slurm whether it would take a job; nothing is submitted.
+
+    Parameters
+    ----------
+    text : str
+        The job's script.
+    options : sequence of str
+        Options of sbatch, before those in the script.
+
+    Raises
+    ------
+    InputError
+        sbatch refuses the job, in its own words. That nodes are busy or down at the moment is no reason.
+    NoAnswerError
+        The controller does not answer.
+    """
+    done = _call("sbatch", "--test-only", *options, text=text)
+    if done.returncode and not _NOT_NOW.search(done.stderr):
+        raise InputError(f"sbatch refuses this job: {_words(done)}")
 
 
 def cancel(job_ids: Iterable[str]) -> None:
@@ -223,16 +255,27 @@ def _asked(program: str, *args: str) -> str:
 
 
 def _call(
-    program: str, *args: str, timeout_s: float | None = None, twice_is_safe: bool = True
+    program: str,
+    *args: str,
+    timeout_s: float | None = None,
+    twice_is_safe: bool = True,
+    text: str = "",
+    give_up: re.Pattern[str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run one of Slurm's programs, once more when it had no answer; unless that is not safe and it may have arrived."""
+    """Run one of Slurm's programs, once more when it had no answer; unless that is not safe and it may have arrived.
+
+    ``text`` is its standard input. It is ended as soon as it says on standard error what ``give_up`` finds.
+    """
     path, limit_s = _where(program), TIMEOUT_S if timeout_s is None else timeout_s
     for is_last in (False, True):
         try:
-            done = subprocess.run(
-                [path, *args], env=_environment(), stdin=subprocess.DEVNULL, capture_output=True,
-                text=True, errors="replace", timeout=limit_s,
-            )  # fmt: skip
+            if give_up is not None:
+                done = _run_until([path, *args], give_up, limit_s)
+            else:
+                done = subprocess.run(
+                    [path, *args], env=_environment(), input=text, capture_output=True,
+                    text=True, errors="replace", timeout=limit_s,
+                )  # fmt: skip
         except subprocess.TimeoutExpired:
             words = f"nothing for {limit_s:g} s"
         except OSError as error:
@@ -248,6 +291,38 @@ def _call(
     who = "accounting" if program.startswith("sacct") else "controller"
     unsure = "" if twice_is_safe or not may_have_arrived else " (the job may be in the queue all the same: see squeue)"
     raise NoAnswerError(f"{program}: Slurm's {who} does not answer: {words}{unsure}")
+
+
+def _run_until(command: list[str], give_up: re.Pattern[str], limit_s: float) -> subprocess.CompletedProcess[str]:
+    """Run a program that would say that it cannot, sleep and try again for minutes: end it when it says so."""
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as out,
+        subprocess.Popen(
+            command, env=_environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE,
+            text=True, errors="replace",
+        ) as process,
+    ):  # fmt: skip
+        is_late = threading.Event()
+
+        def end() -> None:
+            is_late.set()
+            process.kill()
+
+        timer = threading.Timer(limit_s, end)
+        timer.start()
+        try:
+            said = []
+            for line in process.stderr or ():
+                said.append(line)
+                if give_up.search(line):
+                    process.kill()
+            status = process.wait()
+        finally:
+            timer.cancel()
+        if is_late.is_set():
+            raise subprocess.TimeoutExpired(command, limit_s)
+        out.seek(0)
+        return subprocess.CompletedProcess(command, status, out.read(), "".join(said))
 
 
 def _where(program: str) -> str:
@@ -279,4 +354,4 @@ def _words(done: subprocess.CompletedProcess[str]) -> str:
 
 def _one_line(lines: Iterable[str]) -> str:
     """Return a program's complaint as one line, without the names that it puts before each of its own."""
-    return " ".join(re.sub(r"^\w+: (error|fatal): ", "", line.strip()) for line in lines if line.strip("* \t"))
+    return "; ".join(re.sub(r"^\w+: (error|fatal): ", "", line.strip()) for line in lines if line.strip("* \t"))

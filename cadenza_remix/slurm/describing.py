@@ -1,4 +1,4 @@
-"""What a submission would come to, as text: jobs, what they ask for, how long it takes, and the whole scripts."""
+"""What a submission would come to, as text: jobs, what they ask for, how long it takes, after the whole scripts."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def describe(
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     texts = [f"==> {root / script.name}\n{script.text}" for script in job_scripts(plan, root, settings)]
-    return "\n".join([*table, "", *_totals(plan, settings, wanted), f"logs: {log_pattern(DEMIX, root)}", "", *texts])
+    # What one looks for first comes last: that is what a terminal shows at the end.
+    return "\n".join([*texts, *table, "", f"logs: {log_pattern(DEMIX, root)}", *_totals(plan, settings, wanted)])
 
 
 def _totals(plan: Plan, settings: SlurmSettings, wanted: set[ShardId]) -> list[str]:

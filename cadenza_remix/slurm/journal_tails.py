@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from cadenza_remix.runs.shards.claims import STALE_S, Owner, read_claim
 from cadenza_remix.runs.shards.folder import DEMIX, RunFolder, ShardId
+from cadenza_remix.runs.shards.journal import round_of
 from cadenza_remix.runs.shards.plan import KINDS, Plan, Unit
 
 RECENT_S = 600.0
@@ -41,8 +45,8 @@ class Tail:
 
     def __init__(self, path: Path, journals: Journals) -> None:
         self.path, self._journals = path, journals
-        number = path.name.partition("-")[0]
-        self.round = int(number) if number.isdecimal() else 0
+        self.round = round_of(path.name)
+        self.unreadable = ""
         self.offset, self.first_t, self.last_t, self.n_grown = 0, 0.0, 0.0, 0
         self.facts: dict[str, Any] = {}
         self.reason: str | None = None
@@ -71,14 +75,21 @@ class Tail:
     def node(self) -> str:
         return str(self.fact("node", ""))
 
+    @property
+    def is_opened(self) -> bool:
+        """Whether its first line can be read: an incarnation begins with it."""
+        return bool(self.facts)
+
     def grow(self) -> None:
         """Read what came since the last time; a line is there once its end is."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
                 data = file.read()
-        except OSError:
+        except OSError as error:
+            self.unreadable = error.strerror or str(error)
             return
+        self.unreadable = ""
         data = data[: data.rfind(b"\n") + 1]
         if data:
             self.offset += len(data)
@@ -151,6 +162,7 @@ def _events(data: bytes) -> list[dict[str, Any]]:
         and type(raw.get("t")) in (float, int)
         and type(raw.get("event")) is str
         and type(raw.get("unit", "")) is str
+        and -1e15 < raw["t"] < 1e15
     ]
 
 
@@ -180,6 +192,8 @@ class Journals:
         self._plan_costs()
         self._counted: dict[ShardId, tuple[object, ShardCount]] = {}
         self._n_looks = 0
+        self._no_folders: dict[Path, str] = {}
+        self._claims: dict[ShardId, tuple[Owner | None, float]] = {}
 
     def _plan_costs(self) -> None:
         for kind, works in self._work.items():
@@ -198,6 +212,7 @@ class Journals:
 
     def look(self) -> None:
         """Read what is new."""
+        self._no_folders.clear()
         for shard, tails in self.tails.items():
             ended = bool(tails) and all(tail.reason == COMPLETE for tail in tails)
             if ended and self._n_looks % 10:
@@ -206,17 +221,48 @@ class Journals:
             lies_in = self.folder.journals(shard)
             try:
                 with os.scandir(lies_in) as entries:
-                    files = [(entry.name, entry) for entry in entries if entry.name.endswith(".jsonl")]
-            except OSError:
+                    files = [(entry.name, entry) for entry in entries if round_of(entry.name)]
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                whose = lies_in if lies_in.parent.is_dir() else lies_in.parent
+                self._no_folders[whose] = f"cannot be listed: {error.strerror or error}"
                 continue
             for name, entry in files:
                 tail = known.get(name) or Tail(lies_in / name, self)
                 if name not in known:
                     tails.append(tail)
-                if tail.reason is None and entry.stat().st_size > tail.offset:
+                if tail.reason is None and _size(entry) > tail.offset:
                     tail.grow()
             tails.sort(key=lambda tail: tail.order)
         self._n_looks += 1
+
+    def damaged(self) -> list[Trouble]:
+        """Return journals, and folders of journals, that cannot be read or understood, and why."""
+        found = [Trouble(str(path.relative_to(self.folder.root)), why) for path, why in self._no_folders.items()]
+        for shard, tails in self.tails.items():
+            for tail in tails:
+                if tail.is_opened and not tail.unreadable:
+                    continue
+                if tail is tails[-1] and not tail.offset and not tail.unreadable and self.owner(shard) is not None:
+                    continue  # it was made a moment ago
+                why = f"cannot be read: {tail.unreadable}" if tail.unreadable else "damaged: its first line is lost"
+                found.append(Trouble(str(tail.path.relative_to(self.folder.root)), why))
+        return found
+
+    def owner(self, shard: ShardId) -> Owner | None:
+        """Return who has a shard's claim and lives, as far as can be known from here.
+
+        An owner of another machine lives until its claim was seen not to change for long, by this process's clock.
+        """
+        owner, now_s = read_claim(self.folder.claim(shard)), time.monotonic()
+        before, since_s = self._claims.get(shard, (None, now_s))
+        if owner != before:
+            since_s = now_s
+        self._claims[shard] = (owner, since_s)
+        if owner is None or owner.is_gone or now_s - since_s > 2 * STALE_S:
+            return None
+        return owner
 
     def count(self, shard: ShardId, living: Tail | None) -> ShardCount:
         """Count the units of a shard by state; what was begun by a process that is gone is left."""
@@ -249,11 +295,18 @@ class Journals:
 def _unit_states(tails: Sequence[Tail], living: Tail | None) -> tuple[dict[str, str], dict[str, Tail]]:
     """Return the state of each unit that journals name, and who told of those with an error.
 
-    Done counts from every round; the rest is the last word of the last round, and there what was set aside stays so.
+    Done is what some journal of the latest round that names it calls so; the rest is the last word of the last round,
+    and there what was set aside stays so.
     """
-    of_round = [tail for tail in tails if tail.round == tails[-1].round] if tails else []
+    rounds = [list(group) for _, group in groupby(tails, key=lambda tail: tail.round)]
+    of_round = rounds[-1] if rounds else []
     states: dict[str, str] = {}
     told: dict[str, Tail] = {}
+    for earlier in rounds[:-1]:  # failures of earlier rounds are forgotten
+        for tail in earlier:
+            states.update(dict.fromkeys(tail.last, "left"))
+        for tail in earlier:
+            states.update(dict.fromkeys(tail.done, "done"))
     for tail in of_round:
         open_state = "running" if tail is living else "left"
         words = {"begin": open_state, "done": "done", "failed": "failed", "blocked": "blocked", "aside": "aside"}
@@ -261,7 +314,14 @@ def _unit_states(tails: Sequence[Tail], living: Tail | None) -> tuple[dict[str, 
         told.update(dict.fromkeys(tail.errors, tail))
     for tail in of_round:
         states.update(dict.fromkeys(tail.aside, "aside"))
-    for tail in tails:
-        if tail is not tails[-1] or len(tail.done) != len(states):
-            states.update(dict.fromkeys(tail.done, "done"))
+    for tail in of_round:
+        states.update(dict.fromkeys(tail.done, "done"))
     return states, told
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    """Return the size of a file in bytes, 0 when it is gone."""
+    try:
+        return entry.stat().st_size
+    except OSError:
+        return 0

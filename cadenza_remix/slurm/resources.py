@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cadenza_remix.errors import InputError
 from cadenza_remix.runs.shards.folder import DEMIX, PAIRS
-from cadenza_remix.runs.shards.plan import Plan, Shard
+from cadenza_remix.runs.shards.plan import Plan, Shard, make_plan
 from cadenza_remix.slurm.settings import COLLECT, SlurmSettings
 
 _MB = 1e6  # as `shard work --memory-mb` takes it; Slurm's are larger, and what is more is left free
@@ -102,6 +102,14 @@ def shard_counts(plan: Plan, settings: SlurmSettings, *, most_submitted: int | N
             expected=f"at most {most - 1} shards in all", found=n_demix + n_pairs,
         )  # fmt: skip
     return n_demix, n_pairs
+
+
+def cut(plan: Plan, n_demix: int, n_pairs: int) -> Plan:
+    """Return the same work in other numbers of shards."""
+    return make_plan(
+        plan.songs, plan.all_pairs, n_demix_shards=n_demix, n_pairs_shards=n_pairs, speeds=plan.speeds,
+        separator=plan.separator, is_scored=plan.is_scored,
+    )  # fmt: skip
 
 
 def _count(stage: str, plan: Plan, settings: SlurmSettings) -> int:

@@ -40,6 +40,7 @@ _RANGES = {  # lowest, highest; whole numbers
     "rounds": (1, 100),
     "most_submitted": (3, 10_000_000),
 }
+_MOST_GPUS = 1000  # of one job
 _ENVIRONMENT_KEYS = ("venv", "conda", "modules", "setup")
 
 _OWN_OPTIONS = {
@@ -84,7 +85,10 @@ class JobEnvironment:
 
 @dataclass(frozen=True)
 class StageSettings:
-    """What each job of a stage asks for; None: computed from the plan, or left to the cluster (``partition``)."""
+    """What each job of a stage asks for; None: computed from the plan, or left to the cluster (``partition``).
+
+    Demixing goes to the partition ``gpu`` by default, where it asks for GPUs.
+    """
 
     partition: str | None = None
     gres: str | None = None
@@ -152,7 +156,9 @@ class SlurmSettings:
         return max(5, self.signal_s - 30)
 
 
-def read_settings(raw: Mapping[str, object], *, prefix: str | Path = sys.prefix) -> SlurmSettings:
+def read_settings(
+    raw: Mapping[str, object], *, prefix: str | Path = sys.prefix, where: str | Path | None = None
+) -> SlurmSettings:
     """Check the part ``slurm`` of a run's settings.
 
     Parameters
@@ -161,17 +167,28 @@ def read_settings(raw: Mapping[str, object], *, prefix: str | Path = sys.prefix)
         As it stands in the YAML file; None stands for the default.
     prefix : path
         Where the Python is that jobs use when neither ``venv`` nor ``conda`` is given.
+    where : str or path, optional
+        The file that it was read from, which errors begin with.
 
     Raises
     ------
     InputError
         A key is unknown, or its value of the wrong kind or out of range; the line names ``slurm.<key>``.
     """
+    try:
+        return _settings(raw, Path(prefix))
+    except InputError as error:
+        if where is None:
+            raise
+        raise InputError(str(error), where=where) from error
+
+
+def _settings(raw: Mapping[str, object], prefix: Path) -> SlurmSettings:
     known = tuple(SlurmSettings.__dataclass_fields__)
     for key in raw:
         if key not in known:
             raise unknown_name("key", key, known, where="slurm")
-    values: dict[str, Any] = {"environment": _environment(raw.get("environment"), Path(prefix))}
+    values: dict[str, Any] = {"environment": _environment(raw.get("environment"), prefix)}
     for key in ("target_min", "most_running", "signal_s", "most_restarts", "rounds", "most_submitted"):
         if raw.get(key) is not None:
             values[key] = _whole(raw[key], key, f"slurm.{key}")
@@ -231,13 +248,24 @@ def _stage(raw: object, stage: str) -> StageSettings:
             values[key] = _memory(value, where)
         else:
             values[key] = _whole(value, key, where)
+    if values.get("gres") is None and "partition" not in given:
+        values["partition"] = None  # a default that only GPUs need
     settings = StageSettings(**values)
-    if settings.gres is not None and settings.n_gpus < 1:
-        raise InputError(
-            "asks for no GPU", where=f"slurm.{stage}.gres", expected="such as gpu:1 or gpu:a100:2, or ~",
-            found=repr(settings.gres),
-        )  # fmt: skip
+    if settings.gres is not None:
+        _check_gpus(settings.gres, settings.n_gpus, f"slurm.{stage}.gres")
     return settings
+
+
+def _check_gpus(gres: str, n_gpus: int, where: str) -> None:
+    """Refuse what names no GPUs, or not in the form ``gpu[:type][:count]``."""
+    expected = f"such as gpu:1 or gpu:a100:2 (at most {_MOST_GPUS} GPUs), or ~"
+    asked = (entry.split(":") for entry in gres.split(",") if entry.split(":")[0] == "gpu")
+    if any(len(parts) > 3 or "" in parts or (len(parts) == 3 and not parts[2].isdecimal()) for parts in asked):
+        raise InputError("wrong form", where=where, expected=expected, found=repr(gres))
+    if n_gpus < 1:
+        raise InputError("asks for no GPU", where=where, expected=expected, found=repr(gres))
+    if n_gpus > _MOST_GPUS:
+        raise InputError("too many GPUs", where=where, expected=expected, found=repr(gres))
 
 
 def _mapping(raw: object, where: str, known: tuple[str, ...]) -> Mapping[str, object]:

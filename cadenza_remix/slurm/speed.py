@@ -12,6 +12,7 @@ from cadenza_remix.runs.shards.folder import DEMIX, PAIRS, ShardId
 from cadenza_remix.runs.shards.plan import KINDS
 from cadenza_remix.slurm.journal_tails import RECENT_S, Journals, ShardCount, Tail
 
+_MOST_WORKERS = 10_000  # of one process; what a damaged journal tells may be anything
 _TOLD = ("done", "running", "failed", "aside", "blocked")
 
 
@@ -49,7 +50,7 @@ class StageState:
 
 
 def _workers(tails: Iterable[Tail]) -> int:
-    return sum(tail.fact("workers", 1) for tail in tails)
+    return sum(min(max(tail.fact("workers", 1), 1), _MOST_WORKERS) for tail in tails)
 
 
 def stage_states(

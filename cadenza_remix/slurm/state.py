@@ -7,7 +7,6 @@ few seconds: the times of both files are of one clock.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,18 +14,21 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cadenza_remix.errors import InputError
+from cadenza_remix.runs.shards.claims import read_claim
 from cadenza_remix.runs.shards.folder import STAGES, RunFolder, ShardId
 from cadenza_remix.runs.shards.plan import Plan
-from cadenza_remix.slurm.answers import WAITING, JobState
+from cadenza_remix.slurm.answers import WAITING, JobState, is_job_id
 from cadenza_remix.slurm.journal_tails import COMPLETE, Journals, ShardCount, Tail, Trouble
 from cadenza_remix.slurm.settings import COLLECT
 from cadenza_remix.slurm.speed import StageState, remaining_s, stage_states
 from cadenza_remix.slurm.submission import read_submissions
 
 NEVER = "DependencyNeverSatisfied"
+_CANCELLED = "CANCELLED"
 _USUAL_REASONS = frozenset(
     ("", "None", "Resources", "Priority", "Dependency", "BeginTime", "JobArrayTaskLimit", "Cleaning", "Prolog")
 )
+_MOST_ROUNDS = 9999  # what the name of a journal has room for
 _GOING_WELL = ("done", "running", "waiting", "not yet")
 
 
@@ -64,8 +66,9 @@ class RunState:
     """How a run stands.
 
     ``lost``: shards with units left and nobody who works on them; ``stuck``: jobs that wait for what does not come by
-    itself; ``collect``: "done", "running", "waiting", "not yet" or what went wrong; ``files``: tables that are there;
-    ``remaining_s``: None when it cannot be known; ``not_asked``: why Slurm was not asked, empty when it was.
+    itself; ``damaged``: files of the run that cannot be read or understood; ``n_cancelled``: jobs of the last round
+    that were cancelled; ``collect``: "done", "running", "waiting", "not yet" or what went wrong; ``files``: tables that
+    are there; ``remaining_s``: None when it cannot be known; ``not_asked``: why Slurm was not asked, empty when it was.
     """
 
     stages: tuple[StageState, ...]
@@ -74,6 +77,8 @@ class RunState:
     blocked: tuple[Trouble, ...]
     lost: tuple[Trouble, ...]
     stuck: tuple[Trouble, ...]
+    damaged: tuple[Trouble, ...]
+    n_cancelled: int
     rounds: int
     collect: str
     files: tuple[str, ...]
@@ -84,8 +89,8 @@ class RunState:
 
     @property
     def needs_attention(self) -> bool:
-        """Tell whether the run is over and something is missing."""
-        failed = self.collect not in _GOING_WELL
+        """Tell whether the run is over and something is missing; damaged files are no matter when all is done."""
+        failed = self.collect not in _GOING_WELL or (self.damaged and self.collect != "done")
         return self.is_over and bool(self.aside or self.blocked or self.lost or failed)
 
 
@@ -111,14 +116,28 @@ def submitted_jobs(folder: RunFolder) -> list[Submitted]:
     """
     try:
         return list(_submitted(read_submissions(folder)))
-    except (KeyError, TypeError) as error:
-        raise InputError("damaged list of jobs", where=folder.slurm, expected="what this program wrote") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        where = folder.slurm / "submissions.json"
+        raise InputError("damaged list of jobs", where=where, expected="what this program wrote") from error
+
+
+def known_jobs(folder: RunFolder) -> tuple[list[Submitted], Trouble | None]:
+    """Return what `submitted_jobs` does, or nothing and the trouble that the list is damaged."""
+    try:
+        return submitted_jobs(folder), None
+    except InputError as error:
+        name = "slurm/submissions.json"
+        return [], Trouble(name, str(error).removeprefix(f"{folder.root / name}: "))
 
 
 def _submitted(raw: Iterable[Mapping[str, Any]]) -> Iterator[Submitted]:
     for entry in raw:
         for job in entry["jobs"]:
             stage, number, job_id = job["stage"], int(entry["round"]), str(job["job_id"])
+            if not 1 <= number <= _MOST_ROUNDS or not is_job_id(job_id):
+                raise ValueError(f"round {number}, job {job_id!r}")
             if stage not in STAGES:
                 yield Submitted(number, job_id, stage, None)
                 continue
@@ -150,20 +169,17 @@ def run_state(
         if not given.
     not_asked : str
         Why Slurm was not asked.
-
-    Raises
-    ------
-    InputError
-        The list of submissions is damaged.
     """
     if journals is None:
         journals = Journals(folder, plan)
         journals.look()
-    submitted = submitted_jobs(folder)
+    submitted, list_damage = known_jobs(folder)
     slurm = None if jobs is None else {job.job_id: job for job in jobs}
     living = {
-        shard: tails[-1] if tails and _lives(tails[-1], slurm) else None for shard, tails in journals.tails.items()
+        shard: tails[-1] if tails and _lives(journals, shard, tails[-1], slurm) else None
+        for shard, tails in journals.tails.items()
     }
+    damaged = (*([list_damage] if list_damage else ()), *journals.damaged())
     counts = {shard: journals.count(shard, tail) for shard, tail in living.items()}
     views = _job_views(journals, submitted, slurm, living, counts)
     lost = tuple(_lost(journals, submitted, slurm, living, counts))
@@ -178,26 +194,29 @@ def run_state(
         blocked=tuple(trouble for count in counts.values() for trouble in count.blocked),
         lost=lost,
         stuck=tuple(_stuck(views)),
+        damaged=damaged,
+        n_cancelled=_n_cancelled(submitted, slurm),
         rounds=max([0, *(job.round for job in submitted), *(t[-1].round for t in journals.tails.values() if t)]),
         collect=collect,
         files=files,
         remaining_s=remaining_s(stages, living, counts),
         is_submitted=bool(submitted),
-        is_over=_is_over(journals, submitted, slurm, views, n_left=n_left, collect=collect),
+        is_over=_is_over(journals, submitted, slurm, views, n_left=n_left, collect=collect, is_damaged=bool(damaged)),
         not_asked="" if slurm is not None else not_asked or "it was not asked",
     )
 
 
-def _lives(tail: Tail, slurm: Mapping[str, JobState] | None) -> bool:
-    """Tell whether the last process of a shard is at work; where nobody can know, that it did not say goodbye."""
-    if tail.reason is not None:
+def _lives(journals: Journals, shard: ShardId, tail: Tail, slurm: Mapping[str, JobState] | None) -> bool:
+    """Tell whether the last process of a shard is at work, by its job or else by its claim."""
+    if tail.reason is not None or not tail.is_opened:
         return False
-    if not tail.job:
-        return tail.fact("host", "") != socket.gethostname() or _runs_here(tail.fact("pid", 0))
-    if slurm is None:
-        return True
-    job = slurm.get(tail.job)
-    return job is not None and job.is_running and job.n_restarts in (None, tail.fact("restart", 0))
+    if tail.job and slurm is not None:
+        job = slurm.get(tail.job)
+        return job is not None and job.is_running and job.n_restarts in (None, tail.fact("restart", 0))
+    owner = journals.owner(shard)
+    if owner is None or (owner.host, owner.pid) != (tail.fact("host", ""), tail.fact("pid", 0)):
+        return False
+    return bool(owner.machine) or owner.host != socket.gethostname() or _runs_here(owner.pid)
 
 
 def _runs_here(pid: int) -> bool:
@@ -213,12 +232,12 @@ def _runs_here(pid: int) -> bool:
 def _since_last_line_s(folder: RunFolder, shard: ShardId, tail: Tail) -> float:
     """Return how long ago a process at work wrote its last line, to a few seconds; 0 when its claim does not tell."""
     path = folder.claim(shard)
+    owner = read_claim(path)
+    if owner is None or (owner.host, owner.pid) != (tail.fact("host", ""), tail.fact("pid", 0)):
+        return 0.0
     try:
-        claim = json.loads(path.read_text(encoding="utf-8"))
-        if claim["host"] != tail.fact("host", "") or claim["pid"] != tail.fact("pid", 0):
-            return 0.0
         return max(path.stat().st_mtime - tail.path.stat().st_mtime, 0.0)
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError:
         return 0.0
 
 
@@ -301,7 +320,9 @@ def _lost(
             why = f"lost: {_ended(slurm, tail.job) if tail.job else 'its process is gone'} without a last word"
             yield Trouble(str(shard), why, tail.node, tail.job)
         elif tail is not None and tail.reason is not None and tail.reason != COMPLETE:
-            yield Trouble(str(shard), f"stopped: {tail.reason}", tail.node, tail.job)
+            told = slurm.get(tail.job) if slurm else None
+            why = "its job was cancelled" if told is not None and told.state == _CANCELLED else tail.reason
+            yield Trouble(str(shard), f"stopped: {why}", tail.node, tail.job)
 
 
 def _ended(slurm: Mapping[str, JobState] | None, job_id: str) -> str:
@@ -310,12 +331,23 @@ def _ended(slurm: Mapping[str, JobState] | None, job_id: str) -> str:
         return "its job is gone (Slurm knows it no more)"
     if job.reason == NEVER:
         return f"its job never starts ({NEVER})"
+    if job.state == _CANCELLED:
+        return "its job was cancelled"
     return f"its job ended ({_words(job)})"
 
 
 def _words(job: JobState) -> str:
     """Return Slurm's words about an end: ``FAILED, NonZeroExitCode``."""
+    if job.state == _CANCELLED:  # the reason is why it waited before
+        return "cancelled"
     return f"{job.state}, {job.reason}" if job.reason else job.state
+
+
+def _n_cancelled(submitted: Sequence[Submitted], slurm: Mapping[str, JobState] | None) -> int:
+    """Count the jobs of the last round that were cancelled."""
+    last = max((job.round for job in submitted), default=0)
+    told = [slurm.get(job.id) for job in submitted if job.round == last] if slurm else []
+    return sum(one is not None and one.state == _CANCELLED for one in told)
 
 
 def _stuck(views: Iterable[JobView]) -> Iterator[Trouble]:
@@ -352,6 +384,7 @@ def _is_over(
     *,
     n_left: int,
     collect: str,
+    is_damaged: bool,
 ) -> bool:
     """Tell whether nothing runs or waits any more, as far as can be known."""
     if any(view.is_working for view in views):
@@ -360,7 +393,7 @@ def _is_over(
         return not any(_is_awaited(slurm, job.id) for job in submitted)
     if submitted:
         return not n_left and collect == "done"
-    return any(journals.tails.values())
+    return is_damaged or any(journals.tails.values())
 
 
 def _starting(views: Iterable[JobView]) -> dict[str, int]:

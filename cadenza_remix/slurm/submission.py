@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -134,6 +136,21 @@ def job_scripts(plan: Plan, root: Path, settings: SlurmSettings) -> list[JobScri
     ]
 
 
+def check_jobs(plan: Plan, root: Path, settings: SlurmSettings, *, where: str | Path) -> None:
+    """Ask Slurm whether it would take a job of each stage; nothing is submitted or written.
+
+    Raises
+    ------
+    InputError
+        It refuses one: the line names the file of the settings (``where``) and the stage, and has Slurm's words.
+    """
+    for script in job_scripts(plan, root, settings):
+        try:
+            cluster.check_job(script.text)
+        except InputError as error:
+            raise InputError(str(error), where=f"{where}: slurm.{script.stage}") from error
+
+
 def shards_of(plan: Plan, units: Iterable[Unit]) -> set[ShardId]:
     """Return the shards that these units belong to."""
     wanted = set(units)
@@ -192,12 +209,13 @@ def submit(
             submitted.append(job)
             entry = {"round": round_number, "t": round(time.time(), 3), "jobs": [one.record() for one in submitted]}
             write_json(_submissions(folder), [*records, entry])
-            notify(_line(job))
+            with suppress(OSError):  # nobody listens any more: no reason to undo anything
+                notify(_line(job))
     except BaseException as error:
         cluster.cancel([job.job_id for job in submitted])
         if isinstance(error, CadenzaError):
             names = ", ".join(job.job_id for job in submitted)
-            done = f"; cancelled again: {names}" if submitted else ""
+            done = f"; {len(submitted)} of {len(jobs)} jobs submitted, cancelled again: {names}" if submitted else ""
             raise InputError(f"{error}{done}") from error
         raise
     return Submission(round_number, tuple(submitted))
@@ -248,15 +266,31 @@ def read_submissions(folder: RunFolder) -> list[Mapping[str, Any]]:
     path = _submissions(folder)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        for entry in found:
-            int(entry["round"]), [str(job["job_id"]) for job in entry["jobs"]]
+        _check_records(found)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise InputError("cannot be read", where=path, found=error.strerror) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError("damaged list of jobs", where=path, expected="what this program wrote") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        found = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError("damaged list of jobs", where=path, expected="what this program wrote", found=found) from error
     return list(found)
+
+
+def _check_records(found: Any) -> None:
+    """Raise what Python raises of a wrong kind: a ValueError, KeyError or TypeError."""
+    if not isinstance(found, list):
+        raise TypeError(f"{type(found).__name__}, not a list")
+    for entry in found:
+        if not isinstance(entry["jobs"], list) or not isinstance(entry["round"], int):
+            raise TypeError("jobs is no list, or round no whole number")
+        for job in entry["jobs"]:
+            if job["stage"] not in JOB_STAGES:
+                raise ValueError(f"stage {job['stage']!r}")
+            if not re.fullmatch(r"[0-9]+", job["job_id"]):
+                raise ValueError(f"job_id {job['job_id']!r}")
+            if not all(isinstance(number, int) for number in [*job["shards"], job["offset"]]):
+                raise ValueError(f"shards {job['shards']!r}, offset {job['offset']!r}")
 
 
 def next_round(folder: RunFolder, *, of_journals: int = 0) -> int:
@@ -292,7 +326,12 @@ def cancel(folder: RunFolder) -> list[str]:
 
 def keep_settings(folder: RunFolder, raw: Mapping[str, object]) -> None:
     """Keep the part ``slurm`` of the settings in the run's folder, where ``resume`` reads it."""
-    write_text(folder.slurm / "settings.yaml", yaml.safe_dump(dict(raw), sort_keys=False, allow_unicode=True))
+    write_text(settings_file(folder), yaml.safe_dump(dict(raw), sort_keys=False, allow_unicode=True))
+
+
+def settings_file(folder: RunFolder) -> Path:
+    """Return where the part ``slurm`` of the settings is kept."""
+    return folder.slurm / "settings.yaml"
 
 
 def kept_settings(folder: RunFolder) -> Mapping[str, object]:
@@ -303,10 +342,13 @@ def kept_settings(folder: RunFolder) -> Mapping[str, object]:
     InputError
         The run was never submitted, or the file cannot be read.
     """
-    path = folder.slurm / "settings.yaml"
+    path = settings_file(folder)
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if read_submissions(folder):
+            again = f"`cadenza-remix slurm submit CONFIG --out {shlex.quote(str(folder.root))}` writes it again"
+            raise InputError("is missing", where=path, expected=again) from None
         raise InputError(
             "was never submitted", where=folder.root, expected="`cadenza-remix slurm submit` before"
         ) from None

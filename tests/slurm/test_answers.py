@@ -11,6 +11,7 @@ from cadenza_remix.slurm.answers import (
     base_id,
     config_value,
     duration_s,
+    is_job_id,
     parse_sacct,
     parse_squeue,
     smallest_submit_limit,
@@ -124,3 +125,10 @@ def test_the_job_of_an_element(job_id: str, base: str) -> None:
 def test_what_is_no_job_id_is_refused(job_id: str) -> None:
     with pytest.raises(InputError, match="no job id: expected 12 or 12_3"):
         base_id(job_id)
+
+
+@pytest.mark.parametrize("text", ["", "--all", "12_", "12 13", "12\n", "\u0661\u0662", "9" * 19, "12_3_4"])
+def test_what_is_no_job_id_never_reaches_slurm(text: str) -> None:
+    assert not is_job_id(text)
+    with pytest.raises(InputError, match="no job id"):
+        base_id(text)

@@ -46,11 +46,51 @@ def test_sbatch_refuses_in_its_own_words_on_one_line(cluster: SlurmCluster, tmp_
     with pytest.raises(InputError) as caught:
         commands.submit(script, options=["--partition=nowhere"])
     assert str(caught.value) == (
-        f"{script}: sbatch refuses this job: invalid partition specified: nowhere "
+        f"{script}: sbatch refuses this job: invalid partition specified: nowhere; "
         "Batch job submission failed: Invalid partition name specified"
     )
     with pytest.raises(InputError, match=r"job.sh: sbatch refuses this job: .*Invalid job array specification$"):
         commands.submit(script, options=["--array=0-5000"])
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--partition=nowhere", "invalid partition specified: nowhere; allocation failure: Invalid partition name"),
+        ("--cpus-per-task=999", "allocation failure: Requested node configuration is not available"),
+        ("--gres=gpu:a100:1", "allocation failure: Requested node configuration is not available"),
+        ("--constraint=fast", "allocation failure: Invalid feature specification"),
+    ],
+)
+def test_slurm_is_asked_whether_it_would_take_a_job(clean_cluster: SlurmCluster, option: str, words: str) -> None:
+    commands.check_job("#!/bin/bash\nsleep 300\n", ["--gres=gpu:1"])
+    for text, options in (("#!/bin/bash\nsleep 300\n", [option]), (f"#!/bin/bash\n#SBATCH {option}\nsleep 300\n", [])):
+        with pytest.raises(InputError, match=f"^sbatch refuses this job: {words}"):
+            commands.check_job(text, options)
+    assert commands.n_queued() == 0
+
+
+def test_nodes_that_are_busy_or_down_refuse_no_job(clean_cluster: SlurmCluster, tmp_path: Path) -> None:
+    text = "#!/bin/bash\nsleep 300\n"
+    for node in clean_cluster.nodes:
+        commands.submit(_script(tmp_path, "sleep 300"), options=["--exclusive", f"--nodelist={node}"])
+    commands.check_job(text, ["--cpus-per-task=16"])
+    clean_cluster.mark_down(clean_cluster.nodes[0])
+    commands.check_job(text, ["--gres=gpu:1"])
+    for node in clean_cluster.nodes[1:]:
+        clean_cluster.mark_down(node)
+    commands.check_job(text, ["--gres=gpu:1"])
+
+
+def test_a_full_queue_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = _script(tmp_path, "sleep 300")
+    with SlurmCluster(n_nodes=1, gpus=0, settings={"MaxJobCount": "4"}) as small:
+        monkeypatch.setenv("SLURM_CONF", str(small.conf))
+        begun = time.monotonic()
+        with pytest.raises(InputError, match=r"job\.sh: Slurm's queue is full: it takes 4 jobs of all users"):
+            commands.submit(script, options=["--array=0-8"])
+        assert time.monotonic() - begun < 10  # sbatch by itself would try for two minutes
+        assert commands.n_queued() == 0
 
 
 def test_states_of_elements_that_run_wait_and_are_over(clean_cluster: SlurmCluster, tmp_path: Path) -> None:

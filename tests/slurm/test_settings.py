@@ -61,6 +61,21 @@ def test_number_of_gpus(gres, n_gpus):
 
 
 @pytest.mark.parametrize(
+    ("demix", "partition"),
+    [({}, "gpu"), ({"gres": "gpu:2"}, "gpu"), ({"gres": None}, None), ({"gres": None, "partition": "a"}, "a")],
+)
+def test_the_partition_of_gpus_is_for_those_who_ask_for_one(demix, partition):
+    assert read_settings({"demix": demix}).demix.partition == partition
+
+
+def test_errors_begin_with_the_file():
+    with pytest.raises(InputError, match=r"^run\.yaml: slurm\.demix\.cpus: wrong value: expected a whole number"):
+        read_settings({"demix": {"cpus": 0}}, where="run.yaml")
+    with pytest.raises(InputError, match=r"^run\.yaml: slurm: unknown key 'demx'"):
+        read_settings({"demx": {}}, where="run.yaml")
+
+
+@pytest.mark.parametrize(
     ("raw", "line"),
     [
         ({"demx": {}}, "slurm: unknown key 'demx': expected one of environment, options, scratch, demix, pairs"),
@@ -77,6 +92,11 @@ def test_number_of_gpus(gres, n_gpus):
         ({"pairs": {"memory_gb": float("nan")}}, "slurm.pairs.memory_gb: wrong value: expected gigabytes"),
         ({"pairs": {"partition": "a b"}}, "slurm.pairs.partition: wrong value: expected a name without blanks"),
         ({"demix": {"gres": "shard:1"}}, "slurm.demix.gres: asks for no GPU: expected such as gpu:1"),
+        ({"demix": {"gres": "gpu:0"}}, "slurm.demix.gres: asks for no GPU: expected such as gpu:1"),
+        ({"demix": {"gres": "gpu:x:y:z"}}, "slurm.demix.gres: wrong form: expected such as gpu:1 or gpu:a100:2"),
+        ({"demix": {"gres": "gpu:x:y"}}, "slurm.demix.gres: wrong form: expected such as gpu:1 or gpu:a100:2"),
+        ({"demix": {"gres": "gpu:"}}, "slurm.demix.gres: wrong form: expected such as gpu:1 or gpu:a100:2"),
+        ({"demix": {"gres": "gpu:1001"}}, "slurm.demix.gres: too many GPUs: expected such as gpu:1"),
         ({"signal_s": 4}, "slurm.signal_s: wrong value: expected a whole number from 5 to 65535, found 4"),
         ({"rounds": 0}, "slurm.rounds: wrong value"),
         ({"pairs": {"time_min": 2}}, "slurm.pairs.time_min: too short: the job would be told of its end"),

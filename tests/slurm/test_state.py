@@ -19,7 +19,7 @@ from cadenza_remix.runs.shards.journal import Place, open_journal, run_history
 from cadenza_remix.runs.shards.plan import Plan, PlannedSong, Speeds, make_plan
 from cadenza_remix.slurm.answers import JobState
 from cadenza_remix.slurm.journal_tails import Journals
-from cadenza_remix.slurm.state import RunState, run_state
+from cadenza_remix.slurm.state import RunState, run_state, submitted_jobs
 
 SONGS = {name: PlannedSong(200.0, 30.0) for name in ("a", "b")}
 SPEEDS = Speeds(demix=0.05, enhance=0.05, score=0.1, per_unit_s=0.0, start_s=0.0)  # 10, 10 and 3 s
@@ -52,6 +52,14 @@ def write(
     path = folder.journals(shard) / f"{round_number:04d}-{host}-{pid}-{n_before:08x}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in (first, *lines)) + torn)
+    return path
+
+
+def claim(folder: RunFolder, shard: ShardId, *, host: str = "elsewhere", pid: int = 7) -> Path:
+    """Write the claim of a process at work."""
+    path = folder.claim(shard)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"token": "x", "host": host, "pid": pid, "job": "", "beat": 8}))
     return path
 
 
@@ -133,6 +141,7 @@ def test_the_present_speed_is_that_of_the_last_ten_minutes(folder: RunFolder, pl
     lines = [begin(0, "enhance/L1/a"), done(1000, "enhance/L1/a", 1000), begin(1000, "enhance/L2/a"),
              done(1700, "enhance/L2/a", 700)]  # fmt: skip
     write(folder, PAIRS_0, lines)
+    claim(folder, PAIRS_0)
     enhance = run_state(folder, plan, jobs=None).stages[1]
     assert enhance.recent.units_per_hour == pytest.approx(6)
     assert enhance.overall.units_per_hour == pytest.approx(2 * HOUR / 1700)
@@ -210,6 +219,7 @@ def test_a_reason_that_may_never_clear_is_told_in_slurms_words(folder: RunFolder
 def test_slurm_that_cannot_be_asked_ends_nothing(folder: RunFolder, plan: Plan) -> None:
     submit(folder)
     write(folder, DEMIX_0, [begin(0, "demix/a")], job="11_0")
+    claim(folder, DEMIX_0)
     state = run_state(folder, plan, jobs=None, not_asked="squeue: no answer")
     assert stage(state, "demix") == {"running": 1, "left": 1}
     assert (state.lost, state.is_over, state.not_asked) == ((), False, "squeue: no answer")
@@ -220,11 +230,13 @@ def test_a_process_of_this_machine_that_is_gone_leaves_its_shard_lost(folder: Ru
     ended.wait()
     host = socket.gethostname()
     path = write(folder, DEMIX_0, [begin(0, "demix/a")], host=host, pid=ended.pid)
+    claim(folder, DEMIX_0, host=host, pid=ended.pid)
     state = run_state(folder, plan, jobs=None)
     assert [(t.name, t.why) for t in state.lost] == [("demix-0", "lost: its process is gone without a last word")]
     assert (state.is_over, state.needs_attention) == (True, True)
     path.unlink()
     write(folder, DEMIX_0, [begin(0, "demix/a")], host=host, pid=os.getpid())
+    claim(folder, DEMIX_0, host=host, pid=os.getpid())
     state = run_state(folder, plan, jobs=None)
     assert (state.lost, state.is_over) == ((), False)
     assert stage(state, "demix") == {"running": 1, "left": 1}
@@ -233,20 +245,18 @@ def test_a_process_of_this_machine_that_is_gone_leaves_its_shard_lost(folder: Ru
 def test_how_long_a_unit_is_at_hand_is_told_by_the_beat_of_its_claim(folder: RunFolder, plan: Plan) -> None:
     path = write(folder, DEMIX_0, [begin(HOUR, "demix/a")], job="11_0", host="far", pid=9)
     submit(folder)
-    claim = folder.claim(DEMIX_0)
-    claim.parent.mkdir()
-    claim.write_text(json.dumps({"token": "x", "host": "far", "pid": 9, "job": "11_0", "beat": 8}))
     os.utime(path, (5000, 5000))
-    os.utime(claim, (5042, 5042))
+    os.utime(claim(folder, DEMIX_0, host="far", pid=9), (5042, 5042))
     state = run_state(folder, plan, jobs=[job("11_0", "RUNNING")])
     assert state.jobs[0].units[0].for_s == pytest.approx(42)
-    claim.write_text(json.dumps({"token": "y", "host": "other", "pid": 9, "job": "", "beat": 1}))
+    claim(folder, DEMIX_0, host="other", pid=9)
     state = run_state(folder, plan, jobs=[job("11_0", "RUNNING")])
     assert state.jobs[0].units[0].for_s == 0
 
 
 def test_a_second_look_reads_only_what_is_new_and_says_the_same_as_a_first(folder: RunFolder, plan: Plan) -> None:
     journals = Journals(folder, plan)
+    claim(folder, DEMIX_0, host="far", pid=os.getpid())
     with open_journal(folder, DEMIX_0, 1, workers=1, n_units=2, place=Place("far", "n1", "11_0")) as journal:
         journal.begin("demix/a")
         journals.look()
@@ -268,6 +278,19 @@ def test_states_are_those_of_the_journals_own_reader(folder: RunFolder, plan: Pl
         close(2, "terminated"),
     ], job="12_0", n_before=1, restart=1)  # fmt: skip
     write(folder, PAIRS_1, [{"t": 0, "event": "found", "unit": "enhance/L1/b"}, begin(0, "score/L1/b")], job="12_1")
+    claim(folder, PAIRS_1)
+    assert_readers_agree(folder, plan)
+    aside = {"event": "aside", "unit": "score/L1/b", "error": "x"}
+    failed = {"event": "failed", "unit": "enhance/L1/b", "error": "x", "attempt": 1}
+    # Another round names two units, one of which was done; a third one leaves the second out.
+    write(folder, PAIRS_1, [{"t": 0, **failed}, {"t": 1, **aside}, close(2)], round_number=2, n_before=1)
+    assert_readers_agree(folder, plan)
+    assert stage(run_state(folder, plan, jobs=None), "enhance")["failed"] == 1
+    write(folder, PAIRS_1, [{"t": 0, "event": "found", "unit": "enhance/L1/b"}], round_number=3, n_before=2)
+    assert_readers_agree(folder, plan)
+
+
+def assert_readers_agree(folder: RunFolder, plan: Plan) -> None:
     state = run_state(folder, plan, jobs=None)
     for kind in ("demix", "enhance", "score"):
         expected: dict[str, int] = {}
@@ -278,9 +301,68 @@ def test_states_are_those_of_the_journals_own_reader(folder: RunFolder, plan: Pl
         assert stage(state, kind) == expected
 
 
-def test_damaged_submissions_are_one_line(folder: RunFolder, plan: Plan) -> None:
+@pytest.mark.parametrize(
+    "text", ['[{"round": 1}]', '[{"round": 1, "jobs": [{"stage": "demix", "job_id": "1"}]}]', "{", "[[]]", "\\0",
+             '[{"round": 99999, "jobs": []}, {"round": 99999, "jobs": [{"stage": "collect", "job_id": "1"}]}]',
+             '[{"round": 1, "jobs": [{"stage": "collect", "job_id": "--all", "shards": [], "offset": 0}]}]'],
+)  # fmt: skip
+def test_damaged_submissions_are_trouble_with_the_files_name(folder: RunFolder, plan: Plan, text: str) -> None:
     folder.slurm.mkdir()
-    for text in ('[{"round": 1}]', '[{"round": 1, "jobs": [{"stage": "demix", "job_id": "1"}]}]'):
-        (folder.slurm / "submissions.json").write_text(text)
-        with pytest.raises(InputError, match="damaged list of jobs: expected what this program wrote"):
-            run_state(folder, plan, jobs=None)
+    (folder.slurm / "submissions.json").write_text(text)
+    state = run_state(folder, plan, jobs=None)
+    (trouble,) = state.damaged
+    assert trouble.name == "slurm/submissions.json"
+    assert trouble.why.startswith("damaged list of jobs: expected what this program wrote")
+    assert state.needs_attention
+    with pytest.raises(InputError, match=r"submissions\.json: damaged list of jobs"):
+        submitted_jobs(folder)
+
+
+def test_cancelled_jobs_are_called_so(folder: RunFolder, plan: Plan) -> None:
+    submit(folder)
+    write(folder, DEMIX_0, [begin(0, "demix/a"), close(1, "terminated")], job="11_0")
+    names = ("11_0", "12_0", "12_1", "13")
+    state = run_state(folder, plan, jobs=[job(name, "CANCELLED", reason="Dependency") for name in names])
+    assert {trouble.name: trouble.why for trouble in state.lost} == {
+        "demix-0": "stopped: its job was cancelled",
+        "pairs-0": "its job was cancelled before it began",
+        "pairs-1": "its job was cancelled before it began",
+    }
+    assert (state.collect, state.n_cancelled, state.needs_attention) == ("cancelled", 4, True)
+
+
+@pytest.mark.parametrize("data", [b"\xff\x00\x93" * 500 + b"\n", b"", b"[1]\n{}\n", b'{"t":NaN,"event":"open"}\n'])
+def test_a_damaged_journal_is_named_and_nobody_is_at_work_there(folder: RunFolder, plan: Plan, data: bytes) -> None:
+    path = write(folder, DEMIX_0, [])
+    path.write_bytes(data)
+    state = run_state(folder, plan, jobs=None)
+    assert [trouble.name for trouble in state.damaged] == [str(path.relative_to(folder.root))]
+    assert stage(state, "demix") == {"left": 2}
+    assert (state.is_over, state.needs_attention, state.jobs) == (True, True, ())
+
+
+def test_a_journal_without_a_line_yet_is_no_trouble_where_its_shard_is_claimed(folder: RunFolder, plan: Plan) -> None:
+    write(folder, DEMIX_0, []).write_bytes(b"")
+    claim(folder, DEMIX_0)
+    assert run_state(folder, plan, jobs=None).damaged == ()
+
+
+def test_a_file_in_place_of_the_journals_is_trouble(folder: RunFolder, plan: Plan) -> None:
+    (folder.root / "journal").write_text("")
+    state = run_state(folder, plan, jobs=None)
+    assert [(trouble.name, trouble.why) for trouble in state.damaged] == [
+        ("journal", "cannot be listed: Not a directory")
+    ]
+    assert (state.is_over, state.needs_attention) == (True, True)
+
+
+def test_nobody_is_at_work_without_a_claim_or_a_job(folder: RunFolder, plan: Plan) -> None:
+    write(folder, DEMIX_0, [begin(0, "demix/a")])
+    state = run_state(folder, plan, jobs=None)
+    assert (stage(state, "demix"), state.is_over, state.needs_attention) == ({"left": 2}, True, True)
+
+
+def test_a_journal_of_an_absurd_round_is_none_of_ours(folder: RunFolder, plan: Plan) -> None:
+    write(folder, DEMIX_0, [begin(0, "demix/a"), close(1)], round_number=10_000)
+    state = run_state(folder, plan, jobs=None)
+    assert (state.rounds, state.is_over, state.damaged) == (0, False, ())

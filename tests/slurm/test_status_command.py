@@ -15,6 +15,7 @@ import pytest
 from slurm_cluster import SlurmCluster
 
 from cadenza_remix.challenge.pairs import Pair
+from cadenza_remix.runs.shards.claims import Claim
 from cadenza_remix.runs.shards.folder import DEMIX, PAIRS, RunFolder, ShardId
 from cadenza_remix.runs.shards.journal import Place, open_journal
 from cadenza_remix.runs.shards.plan import Plan, PlannedSong, make_plan
@@ -104,7 +105,9 @@ def test_a_run_that_went_well_leaves_with_0(folder: RunFolder, plan: Plan) -> No
     assert (result.returncode, result.stderr) == (0, "")
     assert max(map(len, result.stdout.splitlines())) < 100
     lines = result.stdout.splitlines()
-    rows = {words[0]: words[1:7] for line in lines if (words := line.split())}
+    speeds = lines.index("")  # the first table comes after it, the second one after the next
+    speeds = lines.index("", speeds + 1)
+    rows = {words[0]: words[1:7] for line in lines[:speeds] if (words := line.split())}
     assert rows["demix"] == ["2/2", "0", "0", "0", "0", "0"]
     assert rows["score"] == ["4/4", "0", "0", "0", "0", "0"]
     assert "collect: done (scores.csv)" in result.stdout
@@ -120,6 +123,30 @@ def test_what_is_missing_is_named_and_leaves_with_1(folder: RunFolder, plan: Pla
     told = json.loads(call("status", folder.root, "--json").stdout)
     assert {stage["name"]: (stage["done"], stage["aside"]) for stage in told["stages"]}["demix"] == (1, 1)
     assert told["needs_attention"] is True
+
+
+def test_a_pipe_gets_whole_lines(folder: RunFolder, plan: Plan) -> None:
+    error, host = "x" * 300 + " what it was " + "y" * 300, "node" * 20
+    with open_journal(folder, ShardId(DEMIX, 0), 1, workers=1, n_units=1, place=Place("far", host)) as journal:
+        journal.failed("demix/Song a", error, "input", 3)
+        journal.aside("demix/Song a", error)
+        journal.close("complete", 0)
+    result = call("status", folder.root, COLUMNS="60")
+    lines = result.stdout.splitlines()
+    assert f"  demix/Song a: {error}" in lines
+    assert "\u2026" not in result.stdout
+    assert any(line.startswith("what is missing: the same command again") and line.endswith("UNIT)") for line in lines)
+
+
+def test_a_damaged_run_is_over_for_those_who_watch(folder: RunFolder, plan: Plan) -> None:
+    lies_in = folder.journals(ShardId(DEMIX, 0))
+    lies_in.mkdir(parents=True)
+    for number in range(4):
+        (lies_in / f"0001-far-7-0000000{number}.jsonl").write_bytes(os.urandom(2000))
+    result = call("status", folder.root, "--watch", "--every", "5")
+    assert result.returncode == 1
+    assert "damaged files: 4, the first 3:\n  journal/demix-0/0001-far-7-0000000" in result.stdout
+    assert "at work\n" not in result.stdout.splitlines()[0]
 
 
 def test_a_folder_without_a_run_is_bad_input(tmp_path: Path) -> None:
@@ -151,7 +178,10 @@ def test_logs_take_a_part_of_a_name_that_is_unique(folder: RunFolder, plan: Plan
     assert several.stdout.splitlines() == [
         "demix/Song b", *(f"{kind}/{who}/Song b" for who in ("L1", "L2") for kind in ("enhance", "score"))
     ]  # fmt: skip
-    assert "Song b: 5 units are called so" in several.stderr
+    assert several.stderr == (
+        "cadenza-remix: error: 'Song b': 5 units match, see above: expected the whole name of one, such as "
+        "'demix/Song b', or a part that only one has\n"
+    )
     none = call("logs", folder.root, "nothing")
     assert (none.returncode, none.stdout) == (2, "")
     assert "no unit, shard or stage of this run" in none.stderr
@@ -169,7 +199,9 @@ def test_the_end_of_a_log_is_shown_and_all_of_it_when_asked(folder: RunFolder, p
 
 
 def test_watching_ends_quietly_when_interrupted(folder: RunFolder, plan: Plan) -> None:
-    with open_journal(folder, ShardId(DEMIX, 0), 1, workers=1, n_units=1) as journal:
+    claim = Claim.take(folder.claim(ShardId(DEMIX, 0)), should_stop=lambda: False)
+    assert claim is not None
+    with claim, open_journal(folder, ShardId(DEMIX, 0), 1, workers=1, n_units=1) as journal:
         journal.begin("demix/Song a")
         command = [sys.executable, "-c", PROGRAM, "status", str(folder.root), "--watch"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:

@@ -19,6 +19,7 @@ from cadenza_remix.slurm import cluster as programs
 from cadenza_remix.slurm.settings import read_settings
 from cadenza_remix.slurm.submission import (
     cancel,
+    check_jobs,
     keep_settings,
     kept_settings,
     living_jobs,
@@ -284,11 +285,36 @@ def test_refused_in_the_middle_leaves_nothing_in_the_queue(clean_cluster, folder
     assert "invalid partition specified: nowhere" in line
     [entry] = read_submissions(folder)
     [job] = entry["jobs"]
-    assert line.endswith(f"; cancelled again: {job['job_id']}")
+    assert line.endswith(f"; 1 of 4 jobs submitted, cancelled again: {job['job_id']}")
     wait_for_end(clean_cluster, job["job_id"])
     states = clean_cluster.states()
     assert {states[f"{job['job_id']}_{index}"] for index in (0, 1)} == {"CANCELLED"}
     assert next_round(folder) == 2
+
+
+def test_a_closed_output_undoes_nothing(clean_cluster, folder, plan):
+    def notify(line):
+        raise BrokenPipeError(line)
+
+    done = submit(folder, plan, settings_for(folder, options=["--hold"]), round_number=1, notify=notify)
+    assert living_jobs(folder) == list(done.job_ids)
+    assert len(done.jobs) == 4
+    cancel(folder)
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "words"),
+    [
+        ("demix", {"partition": "nowhere"}, "invalid partition specified: nowhere; "),
+        ("pairs", {"cpus": 999}, "allocation failure: Requested node configuration is not available"),
+    ],
+)
+def test_slurm_is_asked_about_each_stage(clean_cluster, folder, plan, stage, changes, words):
+    check_jobs(plan, folder.root, settings_for(folder), where="run.yaml")
+    with pytest.raises(InputError) as caught:
+        check_jobs(plan, folder.root, settings_for(folder, **{stage: {"memory_gb": 1, **changes}}), where="run.yaml")
+    assert str(caught.value).startswith(f"run.yaml: slurm.{stage}: sbatch refuses this job: {words}")
+    assert not folder.slurm.exists()
 
 
 def test_one_submission_at_a_time(clean_cluster, folder, plan, monkeypatch):
@@ -327,9 +353,42 @@ def test_settings_and_list_of_jobs_are_kept(tmp_path):
     keep_settings(folder, {"options": ["--account=ü"], "demix": {"gres": None}})
     assert kept_settings(folder) == {"options": ["--account=ü"], "demix": {"gres": None}}
     assert read_submissions(folder) == []
-    (folder.slurm / "submissions.json").write_text('[{"round": 1}]')
-    with pytest.raises(InputError, match=r"submissions\.json: damaged list of jobs"):
-        read_submissions(folder)
+    (folder.slurm / "submissions.json").write_text('[{"round": 1, "t": 0, "jobs": []}]')
+    (folder.slurm / "settings.yaml").unlink()
+    with pytest.raises(
+        InputError, match=r"settings\.yaml: is missing: expected `cadenza-remix slurm submit CONFIG"
+    ):
+        kept_settings(folder)
+
+
+JOB = {"stage": "demix", "job_id": "12", "shards": [0], "offset": 0}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {},
+        [{"round": 1}],
+        [{"round": "1", "jobs": []}],
+        [{"round": 1, "jobs": {}}],
+        [{"round": 1, "jobs": [{**JOB, "stage": "remix"}]}],
+        [{"round": 1, "jobs": [{**JOB, "stage": ["demix"]}]}],
+        [{"round": 1, "jobs": [{**JOB, "job_id": "x"}]}],
+        [{"round": 1, "jobs": [{**JOB, "job_id": 12}]}],
+        [{"round": 1, "jobs": [{**JOB, "shards": ["0"]}]}],
+        [[]],
+        None,
+    ],
+)
+def test_a_damaged_list_of_jobs_is_told(tmp_path, found):
+    folder = RunFolder(tmp_path)
+    folder.slurm.mkdir()
+    path = folder.slurm / "submissions.json"
+    path.write_text(json.dumps(found))
+    for use in (read_submissions, living_jobs, next_round, cancel):
+        with pytest.raises(InputError) as caught:
+            use(folder)
+        assert str(caught.value).startswith(f"{path}: damaged list of jobs: expected what this program wrote, found ")
 
 
 def test_shards_of_units(plan):

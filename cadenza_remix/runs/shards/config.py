@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -18,6 +19,7 @@ from cadenza_remix.runs.shards.plan import Speeds, read_plan
 SEPARATOR_KEYS = ("model", "device", "precision", "wiener", "refine", "high_band")
 _TEXTS = {"music": True, "listeners": False, "segments": True, "references": True, "chain": False, "scorer": False,
           "noise": False}  # fmt: skip
+_MOST_BYTES = 255  # of a file's name, on every usual disk
 _FLAGS = ("small_test", "wav")
 _PATHS = ("music", "segments", "references")
 
@@ -182,8 +184,19 @@ def _mapping(value: object, where: str) -> Mapping[str, Any]:
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise InputError("wrong value", where=where, expected="text", found=repr(value))
+        raise InputError("wrong value", where=where, expected="text", found=repr(value)[:80])
+    if "\0" in value or any(len(os.fsencode(part)) > _MOST_BYTES for part in value.split("/")):
+        found = repr(value[:40] + "..." if len(value) > 40 else value)
+        raise InputError("cannot be a name", where=where, expected=f"parts of at most {_MOST_BYTES} bytes", found=found)
     return value
+
+
+def _file(folder: Path, name: str) -> Path:
+    """Return the absolute name of a file that is named relative to a folder; ``~`` is the user's own."""
+    try:
+        return folder / Path(name).expanduser()
+    except RuntimeError as error:  # of a user that there is not
+        raise InputError("names no folder", where=name, expected="a path", found=str(error)) from error
 
 
 def _texts(value: object, where: str) -> tuple[str, ...]:
@@ -209,7 +222,7 @@ def _separator(value: object, where: str) -> Mapping[str, Any]:
 def _speeds(value: object, where: str, folder: Path) -> Speeds:
     """Read speeds, or take those that a former run measured, whose folder is named."""
     if isinstance(value, str):
-        run = RunFolder(folder / Path(value).expanduser())
+        run = RunFolder(_file(folder, value))
         measured = measured_speeds(run, read_plan(run.plan))
         if measured is None:
             raise InputError("has measured nothing yet", where=f"{where}: {run.root}", expected="a run that did units")
@@ -229,10 +242,10 @@ def _from_folder(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Make names of files absolute; those of built-in things stay names."""
     for key in _PATHS:
         if key in values:
-            values[key] = folder / Path(values[key]).expanduser()
-    values["songs"] = tuple(str(folder / Path(song).expanduser()) for song in values["songs"])
+            values[key] = _file(folder, values[key])
+    values["songs"] = tuple(str(_file(folder, song)) for song in values["songs"])
     if values["listeners"] not in BUILT_IN_LISTENERS:
-        values["listeners"] = str(folder / Path(values["listeners"]).expanduser())
+        values["listeners"] = str(_file(folder, values["listeners"]))
     if values.get("chain", "").lower().endswith((".yaml", ".yml")):
-        values["chain"] = str(folder / Path(values["chain"]).expanduser())
+        values["chain"] = str(_file(folder, values["chain"]))
     return values

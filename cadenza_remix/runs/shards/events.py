@@ -19,8 +19,8 @@ TERMINATED = "terminated"
 COMPLETE = "complete"
 """Why a unit was dropped or a journal closed."""
 
-NAME = re.compile(r"(?P<round>\d{4,})-(?P<host>.*)-(?P<pid>\d+)-[0-9a-f]{8}\.jsonl")
-"""How journals are called."""
+NAME = re.compile(r"(?!0000)(?P<round>[0-9]{4})-(?P<host>.*)-(?P<pid>[0-9]{1,18})-[0-9a-f]{8}\.jsonl")
+"""How journals are called; what is called otherwise, such as with a round over 9999, is none of ours."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _parsed(text: str) -> Line | None:
     if type(raw) is not dict:
         return None
     t, name, unit = raw.pop("t", None), raw.pop("event", None), raw.pop("unit", "")
-    if type(t) not in (int, float) or type(name) is not str or type(unit) is not str:
+    if type(t) not in (int, float) or type(name) is not str or type(unit) is not str or not -1e15 < t < 1e15:
         return None
     seconds = raw.pop("seconds", None)
     return Line(t, name, unit, seconds if type(seconds) in (int, float) else math.nan, raw)

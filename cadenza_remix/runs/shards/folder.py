@@ -59,9 +59,13 @@ class RunFolder:
         """Job scripts, logs of jobs, and which jobs were submitted."""
         return self.root / "slurm"
 
+    @property
+    def all_journals(self) -> Path:
+        return self.root / "journal"
+
     def journals(self, shard: ShardId) -> Path:
         """Return the folder of a shard's journals."""
-        return self.root / "journal" / str(shard)
+        return self.all_journals / str(shard)
 
     @property
     def claims(self) -> Path:

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -35,7 +36,8 @@ class UnitState(NamedTuple):
 
     ``state``, one of STATES:
 
-    - ``done``: some journal of any round says done (or found), and no failure after it in the same journal;
+    - ``done``: some journal of the latest round that names the unit says done (or found), and no failure after it in
+      the same journal. What earlier rounds say does not count: a later one may have found its files damaged;
     - the others are of one round alone: ``aside``: given up there;
     - ``running``: begun and not ended in the round's last incarnation, which has not closed. Whether that is alive,
       nobody can know from here: judge by ``t``, by its claim, or by the scheduler;
@@ -119,7 +121,8 @@ class ShardHistory:
         folder : RunFolder
         shard : ShardId
         round_number : int, optional
-            The round whose failures count; what was done counts from every round. By default the last that there is.
+            The round whose failures count; a unit that it does not name is done when the latest round before it that
+            does says so. Later rounds do not count. By default the last that there is.
         units : iterable of str
             Names of units to tell of in any case, in this order.
         """
@@ -127,15 +130,16 @@ class ShardHistory:
         digests.sort(key=lambda digest: digest.order)
         if round_number is None:
             round_number = max((digest.incarnation.round for digest in digests), default=0)
-        of_round = [digest for digest in digests if digest.incarnation.round == round_number]
         states = _States(dict.fromkeys(units, LEFT))
-        _tell_round(of_round, states)
-        for digest in digests:
-            seat = digest.incarnation
-            for unit, line in digest.done.items():
-                before = states[unit]
-                if before.state != "done" or before.seconds != before.seconds:  # seconds that are known (no NaN) stay
-                    states[unit] = UnitState("done", before.attempts, "", line.seconds, seat.node, seat.job, line.t)
+        of_round: list[_Digest] = []
+        for number, group in groupby(digests, key=lambda digest: digest.incarnation.round):
+            if number < round_number:
+                _tell_earlier(list(group), states)
+            elif number == round_number:
+                of_round = list(group)
+                before = {unit: state for unit, state in states.items() if state.state == "done"}
+                _tell_round(of_round, states)
+                _tell_done(of_round, states, before)
         is_open = bool(of_round) and of_round[-1].incarnation.reason is None
         lost = Counter(of_round[-1].open_units if is_open else ())
         return cls(shard, round_number, states, tuple(digest.incarnation for digest in digests), lost)
@@ -283,6 +287,28 @@ def _incarnation(path: Path, lines: list[Line]) -> Incarnation:
         n_done={kind: n_done[kind] for kind in KINDS if kind in n_done},
         done_s={kind: done_s[kind] for kind in KINDS if kind in done_s},
     )
+
+
+def _tell_earlier(digests: list[_Digest], states: dict[str, UnitState]) -> None:
+    """Put in what was done in a round before the one that is told of: its failures are forgotten."""
+    before = {unit: state for unit, state in states.items() if state.state == "done"}
+    for digest in digests:
+        states.update(dict.fromkeys(before.keys() & digest.last.keys(), LEFT))
+    _tell_done(digests, states, before)
+
+
+def _tell_done(digests: list[_Digest], states: dict[str, UnitState], before: Mapping[str, UnitState]) -> None:
+    """Put in what was done in a round; ``before`` is what was done before it, whose seconds stay when it was found."""
+    for digest in digests:
+        seat = digest.incarnation
+        for unit, line in digest.done.items():
+            state = states.get(unit, LEFT)
+            if state.state == "done" and state.seconds == state.seconds:  # seconds that are known (no NaN) stay
+                continue
+            if line.seconds != line.seconds and unit in before:
+                states[unit] = before[unit]._replace(attempts=state.attempts)
+            else:
+                states[unit] = UnitState("done", state.attempts, "", line.seconds, seat.node, seat.job, line.t)
 
 
 def _tell_round(digests: list[_Digest], states: dict[str, UnitState]) -> None:

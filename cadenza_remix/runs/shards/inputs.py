@@ -7,10 +7,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from cadenza_remix.atomic import make_folder, write_json, write_text, writing_failed
+from cadenza_remix.atomic import create_text, make_folder, write_json, write_text, writing_failed
 from cadenza_remix.audio.io import find_audio
 from cadenza_remix.challenge.metadata import (
     SongEntry,
@@ -26,13 +27,13 @@ from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.audiogram import Listener, load_listeners
 from cadenza_remix.remix import Chain, load_chain
 from cadenza_remix.runs.inputs import collect_songs
+from cadenza_remix.runs.records import file_digest
 from cadenza_remix.runs.shards.config import RunConfig, load_run_config, plain_config
 from cadenza_remix.runs.shards.folder import RunFolder
 from cadenza_remix.runs.songs import SongFile, find_references, find_songs
 
 _FOLDER = "inputs"
 _FILES = "files.json"
-_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,10 @@ def keep_inputs(config: RunConfig, inputs: RunInputs, folder: RunFolder) -> RunC
         changes["segments"] = _copy(config.segments, kept / "segments.json")
     if Path(config.chain).is_file():
         changes["chain"] = str(_copy(Path(config.chain), kept / Path(config.chain).name))
-    write_json(kept / _FILES, {name: str(song.path.absolute()) for name, song in inputs.songs.items()})
-    write_json(kept / _SETTINGS, json.loads(fingerprint_of(config)))
     frozen = replace(config, **changes)  # type: ignore[arg-type]
+    write_json(kept / _FILES, {name: str(song.path.absolute()) for name, song in inputs.songs.items()})
     write_text(folder.config, yaml.safe_dump(plain_config(frozen), sort_keys=False, allow_unicode=True))
+    write_json(_settings(folder), {"given": fingerprint_of(config), "kept": fingerprint_of(frozen)})
     return frozen
 
 
@@ -130,9 +131,13 @@ def inputs_of(folder: RunFolder, pairs: Sequence[Pair]) -> tuple[RunConfig, RunI
     Raises
     ------
     InputError
-        What was kept in the run's folder is not there, or damaged.
+        What was kept in the run's folder is not there, was edited, or is damaged.
     """
     config = load_run_config(folder.config)
+    if fingerprint_of(config) != _kept(folder)["kept"]:
+        raise InputError(
+            "was edited", where=folder.config, expected="the settings of the plan; others need a new folder"
+        )
     path = folder.root / _FOLDER / _FILES
     try:
         files = json.loads(path.read_text(encoding="utf-8"))
@@ -144,28 +149,64 @@ def inputs_of(folder: RunFolder, pairs: Sequence[Pair]) -> tuple[RunConfig, RunI
     return config, _read(config, songs, pairs)
 
 
-def fingerprint_of(config: RunConfig) -> str:
-    """Return a text that differs where two settings would not give the same run: paths, names, contents of lists."""
+def begin(config: RunConfig, folder: RunFolder) -> bool:
+    """Take a folder for a run, so that of two who do so at once one is refused; tell whether this call took it.
+
+    Raises
+    ------
+    InputError
+        It holds a run with other settings, and in which keys; or what it holds is damaged.
+    OutputError
+        The folder cannot be written.
+    """
+    mine = fingerprint_of(config)
+    if create_text(_settings(folder), json.dumps({"given": mine, "kept": mine})):
+        return True
+    theirs = _kept(folder)["given"]
+    if theirs != mine:
+        differing = sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
+        raise InputError(
+            "holds a run with other settings", where=folder.root, expected="another --out, or the same settings",
+            found=f"other {', '.join(differing)}",
+        )  # fmt: skip
+    return False
+
+
+def fingerprint_of(config: RunConfig) -> dict[str, Any]:
+    """Return what differs where two settings would not give the same run: paths, names, contents of lists."""
     plain = plain_config(config)
     for key in ("slurm", "speeds"):  # where and how fast, not what
         plain.pop(key, None)
     for key in ("listeners", "segments"):
         if key in plain and Path(plain[key]).is_file():
-            plain[key] = Path(plain[key]).read_text(encoding="utf-8-sig")
+            plain[key] = _digest_of(Path(plain[key]))
     if config.song_list is not None:
-        plain["songs"] = config.song_list.read_text(encoding="utf-8-sig")
+        plain["songs"] = _digest_of(config.song_list)
     if Path(config.chain).is_file():
-        plain["chain"] = [Path(config.chain).stem, Path(config.chain).read_text(encoding="utf-8")]
-    return json.dumps(plain, sort_keys=True)
+        plain["chain"] = [Path(config.chain).stem, _digest_of(Path(config.chain))]
+    return plain
 
 
-def kept_fingerprint(folder: RunFolder) -> str | None:
-    """Return the fingerprint that was kept, None where there is none that can be read."""
+def _digest_of(path: Path) -> str:
     try:
-        text = (folder.root / _FOLDER / _SETTINGS).read_text(encoding="utf-8")
-        return json.dumps(json.loads(text), sort_keys=True)
-    except (OSError, ValueError):
-        return None
+        return file_digest(path)
+    except OSError as error:
+        raise InputError("cannot be read", where=path, found=error.strerror) from error
+
+
+def _settings(folder: RunFolder) -> Path:
+    return folder.root / _FOLDER / "settings.json"
+
+
+def _kept(folder: RunFolder) -> dict[str, dict[str, Any]]:
+    path = _settings(folder)
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {key: dict(kept[key]) for key in ("given", "kept")}
+    except OSError as error:
+        raise InputError("cannot be read", where=path, expected="the run's settings", found=error.strerror) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError("damaged", where=path, expected="the run's settings as they were kept") from error
 
 
 def _mixture(music: Path, entry: SongEntry) -> Path:

@@ -66,7 +66,11 @@ class RunWork:
         config, inputs = inputs_of(folder, ())
         if on_gpu and config.separator.get("device", "auto") == "auto":
             config = replace(config, separator={**config.separator, "device": "gpu"})
-        songs = set(shard.songs) if shard is not None else set(inputs.songs)
+        songs = set(shard.songs if shard is not None else plan.songs)
+        for name in songs - set(inputs.songs):
+            raise InputError(
+                "names no file of this song", where=folder.root / "inputs", expected=f"a file for {name!r}"
+            )
         only = {name: song for name, song in inputs.songs.items() if name in songs}
         segments = inputs.segments and {name: inputs.segments[name] for name in only}
         inputs = replace(inputs, songs=only, segments=segments)
@@ -119,10 +123,30 @@ class RunWork:
         elif unit.kind == "enhance":
             self._pair_work(unit).make(self._loaded(song))
         else:
-            from threadpoolctl import threadpool_limits
+            self._score(unit)
 
-            with threadpool_limits(1):  # several BLAS threads would change the last digit
-                self._score_job(unit.song)(Pair(unit.song, unit.listener))
+    def _score(self, unit: Unit) -> None:
+        """Score a pair; enhanced signals that cannot be read any more are made again, once."""
+        from threadpoolctl import threadpool_limits
+
+        pair, job = Pair(unit.song, unit.listener), self._score_job(unit.song)
+        with threadpool_limits(1):  # several BLAS threads would change the last digit
+            try:
+                job(pair)
+            except InputError:
+                if not self._is_damaged(pair):
+                    raise
+                work = self._pair_work(unit)
+                work.record_path.unlink(missing_ok=True)
+                work.make(self._loaded(self.inputs.songs[unit.song]))
+                job(pair)
+
+    def _is_damaged(self, pair: Pair) -> bool:
+        try:
+            GrowingEntry(self.folder.root / ENHANCED_FOLDER).read(pair)
+        except InputError:
+            return True
+        return False
 
     @property
     def _stems(self) -> KeptStems:

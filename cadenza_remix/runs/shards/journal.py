@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from cadenza_remix.atomic import make_folder, writing_failed
-from cadenza_remix.runs.shards.events import COMPLETE, TERMINATED, TIME_LIMIT, Event, journals_in, read_events
+from cadenza_remix.runs.shards.events import COMPLETE, TERMINATED, TIME_LIMIT, Event, journals_in, read_events, round_of
 from cadenza_remix.runs.shards.folder import RunFolder, ShardId
 from cadenza_remix.runs.shards.history import (
     LEFT,
@@ -40,7 +40,7 @@ from cadenza_remix.runs.shards.history import (
 __all__ = [
     "COMPLETE", "LEFT", "MAX_ATTEMPTS", "STATES", "TERMINATED", "TIME_LIMIT", "Event", "Incarnation", "Journal",
     "Place", "ShardHistory", "UnitState", "last_round", "measured_speeds", "open_journal", "read_events",
-    "run_history", "this_place",
+    "round_of", "run_history", "this_place",
 ]  # fmt: skip
 
 MAX_ATTEMPTS = 3

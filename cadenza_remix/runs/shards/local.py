@@ -11,11 +11,14 @@ from cadenza_remix.runs.pool import default_workers
 from cadenza_remix.runs.progress import Progress
 from cadenza_remix.runs.shards.folder import DEMIX, RunFolder, ShardId
 from cadenza_remix.runs.shards.job import RunWork
-from cadenza_remix.runs.shards.journal import last_round
-from cadenza_remix.runs.shards.plan import Plan, Shard, read_plan
+from cadenza_remix.runs.shards.journal import COMPLETE, ShardHistory, last_round
+from cadenza_remix.runs.shards.plan import Plan, Shard, Unit, read_plan
 from cadenza_remix.runs.shards.scratch import scratch_folder
 from cadenza_remix.runs.shards.stopping import ERROR, Stopping, exit_status
 from cadenza_remix.runs.shards.working import ShardOutcome, work_shard
+
+BLOCKED = 3
+"""Status of a shard that lacks stems which may yet come."""
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -31,9 +34,10 @@ def work_on(
     gpus: str | None = None,
     scratch: Path | None = None,
     deadline_s: float = 90.0,
+    settle_s: float = 30.0,
     notify: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Work on one shard and return the status to leave with; see `stopping.exit_status`.
+    """Work on one shard and return the status to leave with: BLOCKED, or see `stopping.exit_status`.
 
     Parameters
     ----------
@@ -54,6 +58,8 @@ def work_on(
         A folder on this machine's own disk.
     deadline_s : float
         How long units at hand may take on after SIGUSR1.
+    settle_s : float
+        How long to wait for what other nodes have written: shared disks show files late.
     notify : callable
         Gets lines for the log.
 
@@ -75,11 +81,13 @@ def work_on(
         work = RunWork.of(folder, plan, shard=planned, scratch=own, on_gpu=stage == DEMIX and bool(environments))
         outcome = work_shard(
             folder, plan, planned.id, work, round_number=round_number, n_workers=min(wanted, len(planned.bundles)),
-            environments=environments, stop=stop, notify=notify,
+            environments=environments, stop=stop, settle_s=settle_s, notify=notify,
         )  # fmt: skip
     notify(_told(planned, outcome))
     if outcome.reason.startswith(ERROR):
         raise CadenzaError(outcome.reason.removeprefix(ERROR))
+    if outcome.n_blocked and outcome.reason == COMPLETE and _waits(folder, plan, planned):
+        return BLOCKED
     return exit_status(outcome.reason)
 
 
@@ -120,6 +128,14 @@ def run_here(
             if status := exit_status(outcome.reason):
                 return status
     return 0
+
+
+def _waits(folder: RunFolder, plan: Plan, shard: Shard) -> bool:
+    """Tell whether a shard of pairs lacks stems that nobody has given up."""
+    if shard.needs is None:
+        return False
+    states = ShardHistory.read(folder, plan.demix[shard.needs].id).states
+    return any(states[Unit(DEMIX, song).name].state not in ("done", "aside") for song in shard.songs)
 
 
 def _as_memory_allows(

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 from cadenza_remix.atomic import write_json
 from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.errors import InputError
+from cadenza_remix.runs.records import digest
 from cadenza_remix.runs.shards.folder import DEMIX, PAIRS, STAGES, ShardId
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
 _WORKER_BYTES = 0.5e9
 _BYTES_PER_SCORED_S = 16e6  # HAAQI's arrays, clean and processed stems
 _BYTES_PER_SONG_S = 5e6  # stems and their aided copies: 250 s were found to take 1.4 GB, worker included
@@ -176,7 +177,7 @@ class Plan:
                 for shard in self.pairs
             ],
         }
-        write_json(path, value)
+        write_json(path, {**value, "digest": digest(value)})
 
 
 def unit_cost_s(unit: Unit, song: PlannedSong, speeds: Speeds) -> float:
@@ -255,6 +256,8 @@ def read_plan(path: Path) -> Plan:
         raw: Any = json.loads(path.read_text(encoding="utf-8"))
         if raw["format"] != PLAN_FORMAT:
             raise InputError("plan of another version", where=path, expected=PLAN_FORMAT, found=raw["format"])
+        if raw.pop("digest") != digest(raw):
+            raise InputError("damaged plan", where=path, expected="what this program wrote", found="something else")
         songs = {name: PlannedSong(*times) for name, times in raw["songs"].items()}
         speeds, is_scored = Speeds(**raw["speeds"]), raw["is_scored"]
         demix = [
@@ -275,7 +278,7 @@ def read_plan(path: Path) -> Plan:
         raise InputError("cannot be read", where=path, found=error.strerror) from error
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError("damaged plan", where=path, expected="what this program wrote", found=str(error)) from error
 
 

@@ -12,7 +12,7 @@ from cadenza_remix.audio.io import audio_duration_s
 from cadenza_remix.errors import InputError
 from cadenza_remix.runs.shards.config import RunConfig
 from cadenza_remix.runs.shards.folder import RunFolder
-from cadenza_remix.runs.shards.inputs import RunInputs, fingerprint_of, keep_inputs, kept_fingerprint, read_inputs
+from cadenza_remix.runs.shards.inputs import RunInputs, begin, keep_inputs, read_inputs
 from cadenza_remix.runs.shards.plan import Plan, PlannedSong, Speeds, make_plan, read_plan
 from cadenza_remix.separation.loading import AUTO, Store, choose_separator, load_separator
 from cadenza_remix.separation.options import SeparationOptions
@@ -76,6 +76,8 @@ def prepare_run(
 ) -> tuple[RunFolder, Plan]:
     """Make the folder of a run with settings and plan in it, or take up the one that is there.
 
+    As long as nobody has worked on a run, it is planned anew.
+
     Raises
     ------
     InputError, ModelError, MissingDependencyError
@@ -84,17 +86,21 @@ def prepare_run(
         The folder cannot be written.
     """
     folder = RunFolder(Path(out).absolute())
-    if folder.plan.exists():
-        if kept_fingerprint(folder) != fingerprint_of(config):
-            raise InputError(
-                "holds a run with other settings", where=folder.root, expected="another --out, or the same settings"
-            )
-        return folder, read_plan(folder.plan)
-    if folder.root.exists() and not folder.root.is_dir():
-        raise InputError("is no folder", where=folder.root, expected="a folder for the run")
+    try:
+        if folder.root.exists() and not folder.root.is_dir():
+            raise InputError("is no folder", where=folder.root, expected="a folder for the run")
+        is_planned = folder.plan.exists()
+    except OSError as error:
+        raise InputError("cannot be used", where=folder.root, expected="a folder", found=error.strerror) from error
+    if is_planned:
+        begin(config, folder)
+        plan = read_plan(folder.plan)
+        if any(folder.all_journals.iterdir()) if folder.all_journals.is_dir() else False:
+            return folder, plan  # somebody has worked on its shards: they stay what they are
     inputs = read_inputs(config, out=folder.root)
     plan = _plan(config, inputs, count, notify)
     check_writable(folder.root)
+    begin(config, folder)
     keep_inputs(config, inputs, folder)
     plan.write(folder.plan)  # last: a folder with a plan is a whole one
     return folder, plan

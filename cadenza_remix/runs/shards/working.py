@@ -234,7 +234,8 @@ class _Shift:
         for error in missing.values():
             if error and error not in self.told:
                 self.told.add(error)
-                self.ledger.notify(f"{self.planned.id}: {error}")
+                looks = f"; looking again for up to {self.settle_s:.3g} s" if waiting and not is_last_look else ""
+                self.ledger.notify(f"{self.planned.id}: {error}{looks}")
         return ready, waiting
 
     def _missing(self, unit: Unit) -> str | None:

@@ -84,7 +84,7 @@ def test_a_record_that_is_gone_is_missing(run):
     write(run, {})
     (run[0].score_records / "L1" / "z.json").unlink()
     (missing,) = collect(*run).missing
-    assert (missing.unit.name, missing.reason) == ("score/L1/z", "its record is gone")
+    assert (missing.unit.name, missing.reason) == ("score/L1/z", "its record is gone, or damaged")
 
 
 def test_nothing_done_everything_missing(run):

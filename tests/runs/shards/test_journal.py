@@ -218,16 +218,37 @@ def test_each_state(folder):
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_done_in_any_journal_is_done(folder, order):
+def test_done_in_any_journal_of_a_round_is_done(folder, order):
     journals = [
-        lambda: closed(folder, ("begin", A), ("done", A, 3.0), round_number=1),
-        lambda: closed(folder, ("failed", A, "boom", "bug", 1), ("aside", A, "boom"), round_number=2),
+        lambda: closed(folder, ("begin", A), ("done", A, 3.0)),
+        lambda: closed(folder, ("failed", A, "boom", "bug", 1), ("aside", A, "boom")),
     ]
     for number in order:
         journals[number]()
     assert states(folder) == {A: "done"}
     assert read(folder).states[A].attempts == 1
     assert read(folder).states[A].seconds == 3.0
+
+
+def test_what_a_later_round_finds_not_done_is_not_done(folder):
+    closed(folder, ("done", A, 3.0), ("done", B, 2.0), ("done", C, 1.0), ("done", D, 4.0))
+    closed(folder, ("failed", A, "boom", "bug", 3), ("aside", A, "boom"), ("begin", B), ("found", D), round_number=2)
+    assert states(folder) == {A: "aside", B: "left", C: "done", D: "done"}
+    assert read(folder).states[A].attempts == 1
+    assert read(folder).states[D].seconds == 4.0
+    assert states(folder, 1) == dict.fromkeys((A, B, C, D), "done")
+    opened(folder, 3)  # a third round has not come to it yet: its failures are forgotten, what was lost is not done
+    assert states(folder) == {A: "left", B: "left", C: "done", D: "done"}
+    closed(folder, ("done", A, 5.0), round_number=3)
+    assert states(folder)[A] == "done"
+
+
+def test_a_name_with_an_absurd_round_is_no_journal(folder):
+    path = closed(folder, ("done", A, 3.0))
+    for number in ("0000", "10000", "99999999999999999999"):
+        path.with_name(path.name.replace("0001", number, 1)).write_bytes(path.read_bytes())
+    assert last_round(folder) == 1
+    assert len(read(folder).incarnations) == 1
 
 
 def test_a_failure_after_done_in_the_same_journal_undoes_it(folder):

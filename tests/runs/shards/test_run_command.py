@@ -3,14 +3,17 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import yaml
 from small_challenge import make_challenge, results, write_settings
 
+from cadenza_remix.runs.shards.collecting import changed
 from cadenza_remix.runs.shards.folder import RunFolder
 from cadenza_remix.runs.shards.journal import read_events, run_history
 from cadenza_remix.runs.shards.plan import read_plan
@@ -120,6 +123,9 @@ def test_changed_settings_do_not_mix_with_a_run(world, undisturbed, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"music": "~nobodyx/y"}, "names no folder"),
+        ({"listeners": "a\0b"}, "cannot be a name"),
+        ({"music": "x" * 5000}, "cannot be a name"),
         ({"music": "nowhere"}, "nowhere"),
         ({"listener": ["N9"]}, "unknown listener 'N9'"),
         ({"separator": "spleeter:9stems"}, "unknown separator"),
@@ -152,3 +158,76 @@ def test_songs_without_references_are_enhanced_and_not_scored(world, tmp_path):
     assert "none scored" in done.stdout
     assert len(list((tmp_path / "run" / "enhanced_signals").rglob("*_remix.flac"))) == 2
     assert not (tmp_path / "run" / "scores.csv").exists()
+
+
+def test_a_damaged_result_is_made_again(undisturbed, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    stem = sorted((out / "enhanced_signals" / "N1").rglob("*_left_bass.flac"))[0]
+    damaged = bytearray(stem.read_bytes())
+    damaged[len(damaged) // 2] ^= 255
+    stem.write_bytes(damaged)
+    scores = out / "scores.csv"
+    scores.unlink()
+    done = call("run", undisturbed.parent / "run.yaml", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert results(out) == results(undisturbed)
+
+
+def test_settings_edited_in_the_folder_of_a_run_are_refused(undisturbed, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    config = out / "config.yaml"
+    config.write_text(config.read_text().replace("chain: baseline", "chain: e016"))
+    (out / "records" / "score" / "N1").rename(tmp_path / "gone")
+    refused = call("shard", "work", out, "pairs", 0)
+    assert refused.returncode == 2
+    assert "config.yaml: was edited" in refused.stderr
+    for name in ("plan.json", "inputs/settings.json", "inputs/files.json"):
+        shutil.rmtree(out)
+        shutil.copytree(undisturbed, out)
+        (out / name).write_text("{}")
+        refused = call("shard", "work", out, "pairs", 0)
+        assert refused.returncode == 2
+        assert len(refused.stderr.strip().splitlines()) == 1
+        assert str(out) in refused.stderr
+
+
+def test_of_two_that_plan_one_folder_at_once_one_is_refused(world, tmp_path):
+    common = {"songs": str(world / "songs.json"), "music": str(world / "music"),
+              "listeners": str(world / "listeners.json")}  # fmt: skip
+    processes = []
+    for number, chain in enumerate(("baseline", "e016")):
+        (tmp_path / str(number)).mkdir()
+        path = write_settings(tmp_path / str(number), **common, chain=chain)
+        arguments = command("shard", "plan", path, "--out", tmp_path / "run")
+        processes.append(subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True))
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert sorted(process.returncode for process in processes) == [0, 2]
+    assert sum("holds a run with other settings" in text for text in said) == 1
+    winner = ("baseline", "e016")[[process.returncode for process in processes].index(0)]
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["chain"] == winner
+
+
+def test_shards_by_hand_and_what_changed_later(song, tmp_path):
+    names = make_challenge(tmp_path, song, n_songs=2, duration_s=1.0, listeners=("N1",))
+    out = tmp_path / "run"
+    assert call("shard", "plan", tmp_path / "run.yaml", "--out", out).returncode == 0
+    again = call("shard", "plan", tmp_path / "run.yaml", "--out", out, "--demix-shards", 2)
+    assert "demix: 2" in again.stdout  # nobody has worked on it yet
+    too_early = call("shard", "work", out, "pairs", 0, "--settle-s", 0.1)
+    assert too_early.returncode == 3
+    assert "looking again" in too_early.stdout
+    assert call("shard", "collect", out).returncode == 75
+    for stage, index in (("demix", 0), ("demix", 1), ("pairs", 0), ("pairs", 1)):
+        done = call("shard", "work", out, stage, index, "--round", 2, "--scratch", tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert call("shard", "collect", out).returncode == 0
+    folder = RunFolder(out)
+    plan = read_plan(folder.plan)
+    assert changed(folder, plan) == ()
+    (tmp_path / "music" / "train" / names[0] / "mixture.wav").touch()
+    (tmp_path / "music" / "train" / names[1] / "bass.wav").touch()
+    assert [entry.unit.name for entry in changed(folder, plan)] == [
+        f"demix/{names[0]}", f"enhance/N1/{names[0]}", f"score/N1/{names[0]}", f"score/N1/{names[1]}"
+    ]  # fmt: skip
