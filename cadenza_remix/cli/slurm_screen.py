@@ -64,7 +64,13 @@ def _head(state: RunState, run: Path) -> Iterator[str]:
     n_working = sum(job.is_working for job in state.jobs)
     left = "" if state.is_over else f", time left: {_time_left(state.remaining_s)}"
     rounds = f"round {state.rounds}, " if state.rounds else ""
-    word = "over" if state.is_over else f"{n_working} shards at work" if n_working or state.rounds else "not begun"
+    word = (
+        "over"
+        if state.is_over
+        else f"{n_working} shard{'s' * (n_working != 1)} at work"
+        if n_working or state.rounds
+        else "not begun"
+    )
     yield f"{run}: {rounds}{word}{left}"
     there = f" ({', '.join(state.files)})" if state.files else ""
     yield f"collect: {state.collect}{there}"

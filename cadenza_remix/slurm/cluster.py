@@ -58,6 +58,8 @@ _FULL = re.compile(r"job queue full|temporarily unable to accept job", re.IGNORE
 _NOT_NOW = re.compile(  # what --test-only tells of nodes that are not up; sbatch puts such jobs into the queue
     r"nodes? (is|are) busy|down, drained or reserved|not available now|temporarily", re.IGNORECASE
 )
+_NO_SUCH_NODE = re.compile(r"node configuration is not available", re.IGNORECASE)
+_GPUS = re.compile(r"\bgpu(?::(?!\d+\b(?!:))([^:,\s]+))?(?::(\d+))?")  # type, count
 _OVER = re.compile(r"invalid job id|already completing or completed|already finished", re.IGNORECASE)
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")  # which cluster, and who asks
 _IS_UP = re.compile(r"\bis UP\b")  # the controller, or the one that stands in for it
@@ -137,7 +139,9 @@ def check_job(text: str, options: Sequence[str] = ()) -> None:
         The controller does not answer.
     """
     done = _call("sbatch", "--test-only", *options, text=text)
-    if done.returncode and not _NOT_NOW.search(done.stderr):
+    if not done.returncode or _NOT_NOW.search(done.stderr):
+        return
+    if not (_NO_SUCH_NODE.search(done.stderr) and _fits_a_node_that_is_out("\n".join([*options, text]))):
         raise InputError(f"sbatch refuses this job: {_words(done)}")
 
 
@@ -217,6 +221,26 @@ def queue(job_ids: Iterable[str], *, accounting: bool | None = None) -> list[Job
         old = parse_sacct(_asked("sacct", "-X", "-n", "-P", "-j", bases, f"--format={','.join(SACCT_FIELDS)}"))
         found = {job.job_id: job for job in old if missing & {job.job_id, job.array_job_id}} | found
     return sorted(found.values(), key=lambda job: (int(job.array_job_id), -1 if job.task_id is None else job.task_id))
+
+
+def _fits_a_node_that_is_out(options: str) -> bool:
+    """Whether a node that is down or drained could take a job: --test-only looks only at those that are up."""
+    asked = dict(re.findall(r"--(partition|cpus-per-task|mem|gres)=([^\s\"]+)", options))
+    where = ("-p", asked["partition"]) if "partition" in asked else ()
+    nodes = _asked("sinfo", "-h", "-N", "-t", "down,drain,fail,maint", "-o", "%c %m %G", *where).splitlines()
+    n_cpus, memory_mb = int(asked.get("cpus-per-task", 1)), int(asked.get("mem", "0M").rstrip("M"))
+    kind, n_gpus = _gpus(asked.get("gres", ""))[-1]
+    for node in nodes:
+        cpus, memory, gres = node.split(maxsplit=2)
+        there = sum(count for name, count in _gpus(re.sub(r"\([^)]*\)", "", gres)) if kind in ("", name))
+        if int(cpus.rstrip("+")) >= n_cpus and int(memory.rstrip("+")) >= memory_mb and there >= n_gpus:
+            return True
+    return False
+
+
+def _gpus(gres: str) -> list[tuple[str, int]]:
+    """Return types and numbers of GPUs; one entry of none where there are none."""
+    return [(kind, int(count or 1)) for kind, count in _GPUS.findall(gres)] or [("", 0)]
 
 
 def _accounts(config: str) -> bool:

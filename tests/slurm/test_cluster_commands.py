@@ -75,11 +75,13 @@ def test_nodes_that_are_busy_or_down_refuse_no_job(clean_cluster: SlurmCluster, 
     for node in clean_cluster.nodes:
         commands.submit(_script(tmp_path, "sleep 300"), options=["--exclusive", f"--nodelist={node}"])
     commands.check_job(text, ["--cpus-per-task=16"])
-    clean_cluster.mark_down(clean_cluster.nodes[0])
-    commands.check_job(text, ["--gres=gpu:1"])
-    for node in clean_cluster.nodes[1:]:
-        clean_cluster.mark_down(node)
-    commands.check_job(text, ["--gres=gpu:1"])
+    for node in clean_cluster.nodes:
+        clean_cluster.run("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
+    for option in ("--gres=gpu:1", "--gres=gpu:4", "--cpus-per-task=16", "--mem=50000M", "--partition=gpu"):
+        commands.check_job(text, [option])
+    for option in ("--gres=gpu:5", "--gres=gpu:a100:1", "--cpus-per-task=17", "--mem=200000M", "--partition=nowhere"):
+        with pytest.raises(InputError, match=r"^sbatch refuses this job: "):
+            commands.check_job(f"#!/bin/bash\n#SBATCH {option}\ntrue\n")
 
 
 def test_a_full_queue_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 import yaml
-from cadenza_remix.remix import load_chain
 from typer.testing import CliRunner
 
 from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.cli.slurm import check_environment, slurm
 from cadenza_remix.demo import demo_song
 from cadenza_remix.errors import InputError
+from cadenza_remix.remix import load_chain
 from cadenza_remix.runs.shards.config import RunConfig
 from cadenza_remix.runs.shards.folder import RunFolder, ShardId
 from cadenza_remix.runs.shards.inputs import RunInputs, begin, keep_inputs
@@ -170,7 +170,12 @@ def challenge(clean_cluster, tmp_path):
     """Write settings of a run of one song, with a part ``slurm``; return their file."""
 
     def write(**settings):
-        config = {"songs": [str(demo_song().path)], "listeners": "cad1-sample", "separator": "spleeter:2stems+hpss", "slurm": settings}
+        config = {
+            "songs": [str(demo_song().path)],
+            "listeners": "cad1-sample",
+            "separator": "spleeter:2stems+hpss",
+            "slurm": settings,
+        }
         path = tmp_path / "run.yaml"
         path.write_text(yaml.safe_dump(config))
         return path

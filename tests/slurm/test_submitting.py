@@ -355,9 +355,7 @@ def test_settings_and_list_of_jobs_are_kept(tmp_path):
     assert read_submissions(folder) == []
     (folder.slurm / "submissions.json").write_text('[{"round": 1, "t": 0, "jobs": []}]')
     (folder.slurm / "settings.yaml").unlink()
-    with pytest.raises(
-        InputError, match=r"settings\.yaml: is missing: expected `cadenza-remix slurm submit CONFIG"
-    ):
+    with pytest.raises(InputError, match=r"settings\.yaml: is missing: expected `cadenza-remix slurm submit CONFIG"):
         kept_settings(folder)
 
 
