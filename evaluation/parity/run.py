@@ -27,12 +27,13 @@ def main() -> int:
     # absolute(), not resolve(): the interpreter of an environment is a link whose place decides what it imports.
     references, spleeter = str(options.references_python.absolute()), str(options.spleeter_python.absolute())
     ours, music = sys.executable, ["--music", str(options.music.absolute())]
+    official = f"{options.work}/official"
     scripts = {
         "hearing": [references, "hearing.py"],
         "haaqi": [references, "haaqi.py", *music],
         "separation metrics": [references, "separation_metrics.py", *music],
-        "official": [ours, "official_evaluator.py", "--clarity-python", references, "--work", f"{options.work}/official"],
-        "scorer": [references, "clarity_scorer.py", "--work", f"{options.work}/official"],
+        "official": [ours, "official_evaluator.py", "--clarity-python", references, "--work", official],
+        "scorer": [references, "clarity_scorer.py", "--work", official],
         "spleeter": [ours, "spleeter.py", "--oracle-python", spleeter, "--work", f"{options.work}/spleeter"],
         "deezer engine": [ours, "deezer_engine.py", "--oracle-python", spleeter, "--work", f"{options.work}/deezer"],
         "back ends": [ours, "backends.py", "--python", references, *music, "--work", f"{options.work}/backends"],
