@@ -26,9 +26,9 @@ def compiled(*, reorder_sums: bool = False, inline: bool = False) -> Callable[[C
         Let the compiler add in any order, so that sums along time can be vectorised. Multiplications and additions are
         always allowed to fuse.
     inline : bool
-        Put the loop into each that calls it, whose rules for sums then hold. A loop that may reorder sums must be either
-        called from Python alone or inline: of a function that others call, the compiler makes several copies, which may
-        add in different orders, and which one runs depends on what was compiled now and what came from the disk.
+        Put the loop into each that calls it, whose rules for sums then hold. A loop that may reorder sums must be
+        inline, or called from Python alone: of a function that others call, the compiler makes several copies, which
+        may add in different orders, and which one runs depends on what was compiled now and what came from the disk.
     """
     fastmath = {"contract", "nsz", "reassoc"} if reorder_sums else {"contract", "nsz"}
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
