@@ -152,7 +152,7 @@ def _write_tables(folder: RunFolder, collection: Collection) -> None:
     from cadenza_remix.report.statistics import print_statistics
     from cadenza_remix.runs.shards.inputs import inputs_of
 
-    _, inputs = inputs_of(folder, ())
+    _, inputs = inputs_of(folder)
     tables = write_score_tables(collection.records, folder.scores, listeners=inputs.listeners, songs=inputs.song_list)
     print_statistics(tables.statistics, out, None)
     scores = [record.results["score"] for record in collection.records]

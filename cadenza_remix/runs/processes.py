@@ -114,8 +114,12 @@ def run_in_processes(
 
 
 def one_thread_each() -> dict[str, str]:
-    """Return environment variables for workers of which there is one per core; what the user has set stays."""
-    return {name: os.environ.get(name, "1") for name in _ONE_THREAD}
+    """Return environment variables for workers of which there is one per core.
+
+    They replace what a user or a site has set for programs that have the cores to themselves: several threads of BLAS
+    would also change the last digit.
+    """
+    return dict.fromkeys(_ONE_THREAD, "1")
 
 
 def serve(parent: int | None = None) -> None:

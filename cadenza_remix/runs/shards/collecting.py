@@ -97,7 +97,7 @@ def changed(folder: RunFolder, plan: Plan) -> tuple[Missing, ...]:
     InputError
         What was kept in the run's folder is not there, or damaged.
     """
-    _, inputs = inputs_of(folder, ())
+    _, inputs = inputs_of(folder)
     found: list[Missing] = []
     for shard in plan.demix:
         for unit in shard.units:

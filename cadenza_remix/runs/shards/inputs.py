@@ -40,7 +40,7 @@ _FILES = "files.json"
 class RunInputs:
     """Songs, listeners and settings as objects; ``references`` is None where nothing is to be scored.
 
-    ``song_list``: what the challenge's list says of the songs, where there is one.
+    ``pairs``: empty where a plan has them; ``song_list``: what the challenge's list says of the songs, if there is one.
     """
 
     songs: Mapping[str, SongFile]
@@ -125,8 +125,8 @@ def keep_inputs(config: RunConfig, inputs: RunInputs, folder: RunFolder) -> RunC
     return frozen
 
 
-def inputs_of(folder: RunFolder, pairs: Sequence[Pair]) -> tuple[RunConfig, RunInputs]:
-    """Return the settings and inputs of a run that has been planned; no song is looked for.
+def inputs_of(folder: RunFolder) -> tuple[RunConfig, RunInputs]:
+    """Return the settings and inputs of a run that has been planned; no song is looked for, and pairs are the plan's.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def inputs_of(folder: RunFolder, pairs: Sequence[Pair]) -> tuple[RunConfig, RunI
         raise InputError("cannot be read", where=path, found=error.strerror) from error
     except (ValueError, AttributeError, TypeError) as error:
         raise InputError("damaged", where=path, expected="the files of the songs", found=str(error)) from error
-    return config, _read(config, songs, pairs)
+    return config, _read(config, songs, ())
 
 
 def begin(config: RunConfig, folder: RunFolder) -> bool:

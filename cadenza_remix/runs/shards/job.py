@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cadenza_remix.audio.io import load_stems
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER
 from cadenza_remix.challenge.pairs import Pair
@@ -63,7 +64,7 @@ class RunWork:
         InputError
             What was kept in the run's folder is not there, or damaged.
         """
-        config, inputs = inputs_of(folder, ())
+        config, inputs = inputs_of(folder)
         if on_gpu and config.separator.get("device", "auto") == "auto":
             config = replace(config, separator={**config.separator, "device": "gpu"})
         songs = set(shard.songs if shard is not None else plan.songs)
@@ -185,7 +186,7 @@ class RunWork:
             folder = self._stems.folder_of(song)
             if self.scratch is not None:
                 folder = local_copy(folder, self.scratch, name="-".join(("stems", name[1][:24])))
-            shelf[name] = KeptStems(folder.parent, "", "").load(SongFile(folder.name, song.path))
+            shelf[name] = load_stems(folder)
         return shelf[name]
 
     def _pair_work(self, unit: Unit) -> PairWork:

@@ -20,8 +20,6 @@ from cadenza_remix.runs.shards.working import ShardOutcome, work_shard
 BLOCKED = 3
 """Status of a shard that lacks stems which may yet come."""
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-
 
 def work_on(
     run: str | Path,
@@ -71,14 +69,13 @@ def work_on(
     folder = RunFolder(Path(run).absolute())
     plan = read_plan(folder.plan)
     planned = plan.shard(ShardId(stage, index))
+    environments = _one_gpu_each(gpus) if stage == DEMIX else []
     if stage == DEMIX:
-        environments = _one_gpu_each(gpus)
         wanted = len(environments) or n_workers or 1
     else:
-        environments = [_ONE_THREAD]  # whatever the site sets for programs that have the cores to themselves
         wanted = _as_memory_allows(plan, planned, n_workers or default_workers(), memory_mb, notify)
     with Stopping(deadline_s=deadline_s) as stop, scratch_folder(scratch) as own:
-        work = RunWork.of(folder, plan, shard=planned, scratch=own, on_gpu=stage == DEMIX and bool(environments))
+        work = RunWork.of(folder, plan, shard=planned, scratch=own, on_gpu=bool(environments))
         outcome = work_shard(
             folder, plan, planned.id, work, round_number=round_number, n_workers=min(wanted, len(planned.bundles)),
             environments=environments, stop=stop, settle_s=settle_s, notify=notify,

@@ -39,26 +39,6 @@ class Unit(NamedTuple):
         return "/".join(part for part in (self.kind, self.listener, self.song) if part)
 
 
-def unit_of(name: str) -> Unit:
-    """Return the unit of a name as `Unit.name` makes it.
-
-    Raises
-    ------
-    InputError
-        No unit is called so.
-
-    Examples
-    --------
-    >>> unit_of("score/L5040/a song")
-    Unit(kind='score', song='a song', listener='L5040')
-    """
-    kind, _, rest = name.partition("/")
-    listener, _, song = rest.partition("/") if kind != DEMIX else ("", "", rest)
-    if kind not in KINDS or not song or (kind != DEMIX and not listener):
-        raise InputError("no unit", where=name, expected="demix/<song>, enhance/<listener>/<song> or score/...")
-    return Unit(kind, song, listener)
-
-
 @dataclass(frozen=True)
 class Speeds:
     """How long units take, in seconds of one worker per second of audio, and what each costs beside that.
@@ -155,13 +135,6 @@ class Plan:
     def cost_s(self, unit: Unit) -> float:
         """Return the expected seconds of one worker for a unit."""
         return unit_cost_s(unit, self.songs[unit.song], self.speeds)
-
-    def shard_of(self, unit: Unit) -> ShardId:
-        """Return which shard a unit belongs to; an InputError when it is in none."""
-        for shard in self.demix if unit.kind == DEMIX else self.pairs:
-            if unit in shard.units:
-                return shard.id
-        raise InputError("no unit of this run", where=unit.name, expected="a song and listener of the plan")
 
     def write(self, path: Path) -> None:
         """Write the plan as JSON: shards as songs and pairs, costs left to be computed again."""

@@ -8,7 +8,7 @@ import pytest
 from cadenza_remix.challenge.pairs import Pair, make_pairs
 from cadenza_remix.errors import InputError
 from cadenza_remix.runs.shards.folder import DEMIX, PAIRS, ShardId
-from cadenza_remix.runs.shards.plan import PlannedSong, Speeds, Unit, make_plan, read_plan, unit_of
+from cadenza_remix.runs.shards.plan import PlannedSong, Speeds, make_plan, read_plan
 
 SONGS = {f"song {number}": PlannedSong(60.0 + 37 * number % 211, 30.0) for number in range(49)}
 LISTENERS = [f"L{number}" for number in range(53)]
@@ -68,13 +68,6 @@ def test_songs_that_no_pair_needs_are_left_out():
 def test_without_references_nothing_is_scored():
     made = plan(2, 4, is_scored=False)
     assert {unit.kind for shard in made.all_shards for unit in shard.units} == {"demix", "enhance"}
-
-
-@pytest.mark.parametrize("unit", [Unit("demix", "a/b"), Unit("enhance", "a song", "L1"), Unit("score", "x/y", "L1")])
-def test_names_of_units_are_read_back(unit):
-    assert unit_of(unit.name) == unit
-    with pytest.raises(InputError, match="no unit"):
-        unit_of("scores/L1/x")
 
 
 def test_wrong_numbers_are_refused():
