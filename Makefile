@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slurm lint parity bench scaling clean
+.PHONY: demo test test-slurm test-world lint parity bench scaling clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml
@@ -22,11 +22,19 @@ demo: $(VENV)/.models
 	$(BIN)/cadenza-remix demo --out out/demo
 
 test: $(VENV)/.models
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm and not world"
 
 # The same on a real two-node Slurm that is started on this machine (Debian: slurmctld slurmd slurm-client).
 test-slurm: $(VENV)/.models
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slurm tests/slurm
+
+# Voices that sing what a speech synthesiser says: with the packages of the extra synth, which need a C++ compiler.
+$(VENV)/.synth: $(VENV)/.installed
+	$(BIN)/$(PIP_INSTALL) --editable '.[synth]'
+	touch $@
+
+test-world: $(VENV)/.synth
+	$(BIN)/python -m pytest -m world tests/training/synth
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

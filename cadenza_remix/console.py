@@ -22,11 +22,14 @@ STAGE_TITLES = {
     "validate": "Checking the entry",
     "score": "Scoring (HAAQI, SNR, SDR)",
     "separate": "Separating (s of music)",
+    "songs": "Making songs (s of music)",
+    "describe": "Looking at songs",
 }
 #: Stages whose units are seconds of music: their speed is told as a multiple of real time.
-_STAGES_IN_SECONDS = {"separate"}
+_STAGES_IN_SECONDS = {"separate", "songs"}
 
 _RATE_AFTER_S = 3.0
+_STEPS_EVERY_S = 10.0
 _INTERRUPTED = 130
 
 # Paths may hold what Rich would read as an emoji (":smile:").
@@ -152,6 +155,42 @@ def shown_progress() -> Iterator[BarProgress | LineProgress]:
         return
     with BarProgress() as bars:
         yield bars
+
+
+@contextmanager
+def shown_steps(title: str) -> Iterator[Callable[..., None]]:
+    """Yield a function that shows how long work of many steps goes on: a bar on a terminal, lines elsewhere.
+
+    The function takes the steps done, all of them, a few words on how it goes, the seconds left by the work's own
+    reckoning, and, if there is any, a message to print for good.
+    """
+    if not err.is_terminal:
+        told = [-_STEPS_EVERY_S]
+
+        def line(step: int, n_steps: int, words: str, left_s: float, message: str = "") -> None:
+            now = time.monotonic()
+            if message:
+                err.print(message, markup=False, soft_wrap=True)
+            if now - told[0] >= _STEPS_EVERY_S:
+                told[0] = now
+                left = f", {duration(left_s)} left" if left_s < float("inf") else ""
+                err.print(f"{title}: {step} of {n_steps}, {words}{left}", markup=False, soft_wrap=True)
+
+        yield line
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description:<18}"), BarColumn(bar_width=32), MofNCompleteColumn())
+    with Progress(*columns, TextColumn("{task.fields[words]}"), console=err) as bars:
+        task = bars.add_task(title, total=None, words="")
+
+        def bar(step: int, n_steps: int, words: str, left_s: float, message: str = "") -> None:
+            if message:
+                bars.console.print(message, markup=False)
+            left = f", {duration(left_s)} left" if left_s < float("inf") else ""
+            bars.update(task, completed=step, total=n_steps, words=f"{words}{left}")
+
+        yield bar
 
 
 def tell(message: str) -> None:

@@ -19,6 +19,7 @@ LAYERS = [
     {"runs"},
     {"slurm"},
     {"report"},
+    {"training"},
     {"console", "demo"},
     {"cli"},
     {"__main__"},

@@ -251,23 +251,23 @@ def file_properties(path: Path, *, stream_index: int = 0) -> FileProperties:
 
 
 def _properties(path: Path, stream_index: int) -> FileProperties:
-    if not _is_av(path):
+    if not is_av(path):
         try:
             info = soundfile.info(path)
         except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         return FileProperties(info.samplerate, info.channels, float(info.duration))
     import av
 
     try:
         with av.open(str(path)) as container:
-            codec = _av_stream(container, path, stream_index).codec_context
+            codec = av_stream(container, path, stream_index).codec_context
             duration_s = container.duration / av.time_base if container.duration else None
             return FileProperties(codec.sample_rate, codec.channels, duration_s)
     except InputError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def read_blocks(path: Path, *, stream_index: int = 0, block_length: int | None = None) -> Iterator[NDArray[np.float32]]:
@@ -287,7 +287,7 @@ def read_blocks(path: Path, *, stream_index: int = 0, block_length: int | None =
         It cannot be read as audio, or is cut off.
     """
     check_file(path)
-    if not _is_av(path):
+    if not is_av(path):
         return _soundfile_blocks(path, -1 if block_length is None else block_length)
     blocks = _av_blocks(path, stream_index)
     return blocks if block_length is None else in_blocks_of(blocks, block_length)
@@ -297,7 +297,7 @@ def _soundfile_blocks(path: Path, block_length: int) -> Iterator[NDArray[np.floa
     position = 0
     try:
         with soundfile.SoundFile(path) as file:
-            announced, tolerance = _announced_samples(file, path)
+            announced, tolerance = announced_samples(file, path)
             if file.format == "OGG" and not ends_whole(path):
                 raise InputError("file is cut off", where=path, expected="a last page that ends the stream")
             while True:
@@ -310,12 +310,12 @@ def _soundfile_blocks(path: Path, block_length: int) -> Iterator[NDArray[np.floa
     except InputError:
         raise
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if position < announced - tolerance:
         raise InputError("file is cut off", where=path, expected=f"{announced} samples", found=position)
 
 
-def _announced_samples(file: soundfile.SoundFile, path: Path) -> tuple[int, int]:
+def announced_samples(file: soundfile.SoundFile, path: Path) -> tuple[int, int]:
     """Return how many samples a file must hold to be whole, and how many may lack.
 
     0 where its format does not say so for certain.
@@ -358,7 +358,7 @@ def _av_blocks(path: Path, stream_index: int) -> Iterator[NDArray[np.float32]]:
     empty = True
     try:
         with av.open(str(path)) as container:
-            stream = _av_stream(container, path, stream_index)
+            stream = av_stream(container, path, stream_index)
             n_channels, rate = stream.codec_context.channels, stream.codec_context.sample_rate
             for frame in container.decode(stream):
                 if (frame.layout.nb_channels, frame.sample_rate) != (n_channels, rate):
@@ -366,16 +366,16 @@ def _av_blocks(path: Path, stream_index: int) -> Iterator[NDArray[np.float32]]:
                     expected = f"{n_channels} channels at {rate} Hz as it begins"
                     raise InputError("changes on its way", where=path, expected=expected, found=found)
                 empty = False
-                yield _as_float(frame, n_channels)
+                yield as_float(frame, n_channels)
     except InputError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if empty:
         raise InputError("holds no audio", where=path, expected="at least one sample")
 
 
-def _av_stream(container: Any, path: Path, stream_index: int) -> Any:
+def av_stream(container: Any, path: Path, stream_index: int) -> Any:
     streams = container.streams.audio
     if len(streams) <= stream_index:
         raise InputError(
@@ -384,11 +384,11 @@ def _av_stream(container: Any, path: Path, stream_index: int) -> Any:
     return streams[stream_index]
 
 
-def _is_av(path: Path) -> bool:
+def is_av(path: Path) -> bool:
     return path.suffix.lower() in _AV_SUFFIXES
 
 
-def _as_float(frame: Any, n_channels: int) -> NDArray[np.float32]:
+def as_float(frame: Any, n_channels: int) -> NDArray[np.float32]:
     """Turn a decoded frame, planar or packed, integer or float, into (n_samples, n_channels) of full scale 1."""
     array = frame.to_ndarray()
     array = array.T if frame.format.is_planar else array.reshape(-1, n_channels)
@@ -399,7 +399,7 @@ def _as_float(frame: Any, n_channels: int) -> NDArray[np.float32]:
     return array.astype(np.float32) / np.float32(-float(np.iinfo(array.dtype).min))
 
 
-def _unreadable(path: Path, error: BaseException) -> InputError:
+def unreadable(path: Path, error: BaseException) -> InputError:
     found = reason(error)
     if "does not exist" in found:  # what libsndfile says of an MP3 without a frame; `check_file` has seen the file
         found = "nothing that can be decoded"

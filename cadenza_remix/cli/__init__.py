@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cadenza_remix.cli import engines  # noqa: F401  (adds its command to those of models)
+from cadenza_remix.cli.data import data
 from cadenza_remix.cli.jobs import demo, enhance
 from cadenza_remix.cli.models import models
 from cadenza_remix.cli.runs import run, shard
@@ -20,6 +21,7 @@ from cadenza_remix.cli.separating import separate
 from cadenza_remix.cli.slurm import slurm
 from cadenza_remix.cli.slurm_state import logs, status
 from cadenza_remix.cli.submission import submission
+from cadenza_remix.cli.training import train
 from cadenza_remix.console import exit_status, print_error, tell
 
 app = typer.Typer(
@@ -35,6 +37,8 @@ app.command()(enhance)
 app.command()(run)
 app.command()(score)
 app.command()(separate)
+app.command()(train)
+app.add_typer(data, name="data")
 app.add_typer(models, name="models")
 app.add_typer(shard, name="shard")
 app.add_typer(slurm, name="slurm")

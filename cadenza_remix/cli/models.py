@@ -22,7 +22,7 @@ _LEGEND = (
     "band: as far up as the network sees; size: on the disk, or (to download)",
     "verified: has the published digests; neutral: has the form that loads fastest",
     "rules: which challenges allow it (by what it was trained on)",
-    "auto takes spleeter:4stems, else spleeter:2stems+hpss (2stems, then filters)",
+    "auto takes spleeter:4stems, else spleeter:2stems+cadenza:mini (vocals from 2stems), else cadenza:mini",
     "get one:       cadenza-remix models fetch NAME   (no network: models import)",
     "all about one: cadenza-remix models show NAME",
 )
@@ -124,7 +124,35 @@ def _plugin_facts(name: str) -> list[tuple[str, str]]:
     ]
 
 
+def _trained_facts(name: str) -> list[tuple[str, str]]:
+    """Tell what the folder of a trained model says of it."""
+    from cadenza_remix.separation.loading import load_separator
+    from cadenza_remix.separation.models.registry import rules_allowing, rules_names
+    from cadenza_remix.separation.models.untrusted import shown
+    from cadenza_remix.separation.plugins import declared_training
+    from cadenza_remix.separation.trained.separator import TrainedSeparator
+
+    separator = load_separator(name)
+    assert isinstance(separator, TrainedSeparator)
+    model, declared = separator.model, declared_training(separator)
+    allowing, told = rules_allowing(declared), model.facts
+    facts = [
+        ("name", separator.name),
+        ("network", f"{model.spec.architecture}, {model.spec.sample_rate} Hz, band up to {model.spec.band_hz:.0f} Hz"),
+        ("stems", ", ".join(separator.stems)),
+        ("licence", str(told.get("licence", "not stated"))),
+        ("trained on", declared.training_data),
+        *(("source", str(source)) for source in told.get("sources", ())),
+        ("rules", ", ".join(f"{rules} {'allows' if rules in allowing else 'BARS'} it" for rules in rules_names())),
+        *((key, str(told[key])) for key in ("loss", "step", "seconds", "hours", "scores", "versions") if key in told),
+        ("weights", f"sha256 {model.weights_sha256}"),
+        ("folder", str(model.path)),
+    ]
+    return [(key, shown(value, 500)) for key, value in facts]
+
+
 def _facts(name: str) -> list[tuple[str, str]]:
+    from cadenza_remix.separation.loading import MINI, is_model_path
     from cadenza_remix.separation.models.registry import ModelCard, rules_allowing, rules_names, training_facts
     from cadenza_remix.separation.models.store import ModelStore
     from cadenza_remix.separation.models.untrusted import shown
@@ -132,6 +160,8 @@ def _facts(name: str) -> list[tuple[str, str]]:
 
     if name in plugin_names():
         return _plugin_facts(name)
+    if name == MINI or is_model_path(name):
+        return _trained_facts(name)
     card = training_facts(name)
     allowing = rules_allowing(card)
     rules = ", ".join(f"{rules} {'allows' if rules in allowing else 'BARS'} it" for rules in rules_names())

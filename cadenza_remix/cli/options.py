@@ -26,7 +26,10 @@ FAULT_HINTS = {
 }
 
 SeparatorOption = Annotated[
-    str, typer.Option("--separator", help="auto, spleeter:4stems, spleeter:5stems, spleeter:2stems+hpss, ...")
+    str,
+    typer.Option(
+        "--separator", help="auto, spleeter:4stems, spleeter:2stems+hpss, ..., or the folder of a trained model."
+    ),
 ]
 WienerOption = Annotated[
     bool, typer.Option("--wiener", help="Multichannel Wiener filter instead of the masks; reads the song twice.")
@@ -71,7 +74,7 @@ def open_separator(name: str, *, options: SeparationOptions | None = None, rules
 
     store = ModelStore()
     if name == AUTO:
-        choice = choose_separator(store)
+        choice = choose_separator(store, rules=rules)
         tell(f"Separator: {choice.name} ({choice.reason})")
         if choice.advice and rules is None:  # which may bar what it advises
             tell(f"  {choice.advice}")

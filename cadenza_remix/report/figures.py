@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _BLUE, _VERMILION = "#0072B2", "#D55E00"
 _UNPROCESSED_GREY = "#DDDDDD"
-_CHAIN_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-_CHAIN_HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "oo")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "oo")
 _EAR_STYLES: dict[str, dict[str, Any]] = {
     # Audiologists draw the right ear as red circles and the left as blue crosses.
     "right": {"color": _VERMILION, "marker": "o", "linestyle": "-", "markerfacecolor": "none", "markersize": 7},
@@ -42,7 +42,7 @@ _HALF_OCTAVE_TICKS_HZ = (750, 1500, 3000, 6000)
 _MAX_COLUMNS = 4
 _MAX_SCORE_PANELS = 8
 _DPI = 200
-_STYLE = {
+FIGURE_STYLE = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8,
@@ -159,7 +159,7 @@ def _figure(path: str | Path, *, width_in: float, height_in: float) -> Iterator[
     from matplotlib.figure import Figure
 
     settings: dict[Any, Any] = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
-    settings.update(_STYLE)
+    settings.update(FIGURE_STYLE)
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(width_in, height_in), dpi=_DPI, layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
@@ -286,6 +286,6 @@ def _bar_style(chain: str, chains: Sequence[str]) -> dict[str, Any]:
     number = [name for name in chains if name != UNPROCESSED_CHAIN].index(chain)
     return {
         **style,
-        "facecolor": _CHAIN_COLOURS[number % len(_CHAIN_COLOURS)],
-        "hatch": _CHAIN_HATCHES[number % len(_CHAIN_HATCHES)],
+        "facecolor": COLOURS[number % len(COLOURS)],
+        "hatch": HATCHES[number % len(HATCHES)],
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
@@ -13,18 +15,23 @@ from cadenza_remix.separation.models.registry import (
     check_rules,
     model_card,
     model_names,
+    rules_allowing,
     separator_card_names,
     training_facts,
 )
 from cadenza_remix.separation.options import SeparationOptions
 from cadenza_remix.separation.plugins import declared_training, load_plugin, plugin_names
 from cadenza_remix.separation.separator import Separator
+from cadenza_remix.separation.trained import CARD_NAME
 
 AUTO = "auto"
 HPSS_SUFFIX = "+hpss"
 TWO_STEMS = "spleeter:2stems"
 FOUR_STEMS = "spleeter:4stems"
 _STORE_METHODS = ("is_installed", "problem", "path")
+MINI = "cadenza:mini"
+#: Vocals by the pretrained network, the rest of the song taken apart by our own.
+PAIR = f"{TWO_STEMS}+{MINI}"
 FETCH_COMMAND = "cadenza-remix models fetch {name}"
 
 
@@ -53,8 +60,20 @@ def separator_names() -> tuple[str, ...]:
     return (*ours, *(name for name in plugin_names() if name not in ours))
 
 
+def is_model_path(name: str | Path) -> bool:
+    """Tell whether a name is the path of a trained model's folder: by its looks, or because there is such a folder.
+
+    Names with a slash (or what else separates folders on this system), names that begin with ``.`` or ``~``, and
+    folders that hold a ``model.json`` are paths, unless a separator has this very name.
+    """
+    if not isinstance(name, str):
+        return isinstance(name, Path)
+    looks_so = name.startswith((".", "~")) or any(mark in name for mark in ("/", os.sep, os.altsep or os.sep))
+    return (looks_so or _is_model_folder(name)) and name not in separator_names()
+
+
 def load_separator(
-    name: str = AUTO,
+    name: str | Path = AUTO,
     *,
     store: Store | None = None,
     options: SeparationOptions | None = None,
@@ -67,15 +86,17 @@ def load_separator(
 
     Parameters
     ----------
-    name : str
+    name : str or Path
         One of `separator_names`; ``auto`` takes what `choose_separator` says. Our own names come before a plug-in's.
+        Or the folder of a model that was trained here: see `is_model_path`.
     store : ModelStore, optional
         Where to look for our own models; the user's by default.
     options : SeparationOptions, optional
         How it shall work. A separator refuses every option that it does not know.
     rules : str, optional
         A challenge (`separation.models.registry.rules_names`): separators that it bars are refused. One of a
-        plug-in says what it was trained on, or counts as unknown (see `cadenza_remix.separation.plugins`).
+        plug-in says what it was trained on, or counts as unknown (see `cadenza_remix.separation.plugins`); so does
+        a trained model (the fact ``private_data`` in its ``model.json``).
 
     Raises
     ------
@@ -89,9 +110,12 @@ def load_separator(
     """
     _check_arguments(store, options, rules)
     options = options or SeparationOptions()
+    if is_model_path(name):
+        return _load_path(name, options, rules)
+    name = str(name)
     if name == AUTO:
         store = store or _default_store()
-        name = choose_separator(store).name
+        name = choose_separator(store, rules=rules).name
     if name in _own_names():
         if rules is not None:
             check_rules(training_facts(name), rules)
@@ -104,14 +128,21 @@ def load_separator(
     return separator
 
 
-def choose_separator(store: Store | None = None) -> SeparatorChoice:
-    """Say which separator ``auto`` takes on this machine.
+def choose_separator(store: Store | None = None, *, rules: str | None = None) -> SeparatorChoice:
+    """Say which separator ``auto`` takes on this machine: the best that is there, by what was measured of each stem.
 
-    Raises
-    ------
-    ModelError
-        Neither of the two models that it would take is there and whole; the line has the command that gets one.
+    ``evaluation/results/mini_model.md`` has the figures. `MINI` is in the package, so there is always one.
+
+    Parameters
+    ----------
+    store : ModelStore, optional
+        Where to look for our own models; the user's by default.
+    rules : str, optional
+        A challenge whose rules the separator shall keep; see `separation.models.registry.rules_names`.
     """
+    if rules is not None and rules not in rules_allowing(training_facts(TWO_STEMS)):
+        check_rules(training_facts(MINI), rules)
+        return SeparatorChoice(MINI, f"the rules of {rules} bar Spleeter's networks; this one's training data are free")
     store = store or _default_store()
     if store.is_installed(model_card(FOUR_STEMS)):
         return SeparatorChoice(FOUR_STEMS, "it is installed and separates all four stems with networks")
@@ -120,17 +151,16 @@ def choose_separator(store: Store | None = None) -> SeparatorChoice:
     told = "; ".join(f"{name} is damaged ({damage[name]})" for name in damaged)
     if store.is_installed(model_card(TWO_STEMS)):
         return SeparatorChoice(
-            TWO_STEMS + HPSS_SUFFIX,
+            PAIR,
             (told or f"{FOUR_STEMS} is not installed")
-            + f"; vocals come from {TWO_STEMS}, the rest is split by median filters",
+            + f"; vocals come from {TWO_STEMS}, the rest is taken apart by {MINI}",
             "for better drums, bass and other: " + FETCH_COMMAND.format(name=FOUR_STEMS),
         )
-    if damaged:
-        commands = " or ".join(FETCH_COMMAND.format(name=name) for name in damaged)
-        raise ModelError(f"{told}; get it anew with: {commands}")
-    raise ModelError(
-        f"no separation model is installed: expected {FOUR_STEMS} or {TWO_STEMS}, found none; get one with: "
-        + FETCH_COMMAND.format(name=TWO_STEMS)
+    commands = " or ".join(FETCH_COMMAND.format(name=name) for name in damaged or (FOUR_STEMS, TWO_STEMS))
+    return SeparatorChoice(
+        MINI,
+        (told or f"neither {FOUR_STEMS} nor {TWO_STEMS} is installed") + "; this small one comes with the package",
+        ("get it anew with: " if damaged else "for better stems: ") + commands,
     )
 
 
@@ -146,22 +176,50 @@ def _check_arguments(store: object, options: object, rules: object) -> None:
 
 
 def _own_names() -> tuple[str, ...]:
-    return (AUTO, *model_names(), TWO_STEMS + HPSS_SUFFIX, *separator_card_names())
+    return (AUTO, *model_names(), TWO_STEMS + HPSS_SUFFIX, PAIR, *separator_card_names())
+
+
+def _is_model_folder(name: str) -> bool:
+    try:
+        return Path(name, CARD_NAME).is_file()
+    except OSError:  # too long for a file's name
+        return False
+
+
+def _load_path(path: str | Path, options: SeparationOptions, rules: str | None) -> Separator:
+    from cadenza_remix.separation.trained.separator import load_trained
+
+    separator = load_trained(path, options=options)
+    if rules is not None:
+        check_rules(declared_training(separator), rules)
+    return separator
 
 
 def _load_spleeter(name: str, store: Store | None, options: SeparationOptions) -> Separator:
     from cadenza_remix.separation.spleeter import SpleeterSeparator
 
-    card = model_card(name.removesuffix(HPSS_SUFFIX))
-    if name.endswith(HPSS_SUFFIX) and options.high_band is None:
+    base, _, rest = name.partition("+")
+    card = model_card(base)
+    if rest and options.high_band is None:
         # What is split should hold the cymbals, too, and the four stems sum to the song.
         options = replace(options, high_band="residual")
     network = SpleeterSeparator(card, (store or _default_store()).path(card), options=options)
-    if not name.endswith(HPSS_SUFFIX):
+    if not rest:
         return network
+    if rest == MINI:
+        from cadenza_remix.separation.pairing import PairedSeparator
+
+        return PairedSeparator(network, _load_cadenza(MINI, store, SeparationOptions(device=options.device)))
     from cadenza_remix.separation.hpss import REFINED, HpssSeparator
 
     return HpssSeparator(network, REFINED if options.refine else None)
+
+
+def _load_cadenza(name: str, store: Store | None, options: SeparationOptions) -> Separator:
+    from cadenza_remix.separation.trained.separator import load_trained
+
+    folder = resources.files("cadenza_remix.resources").joinpath(name.partition(":")[2])
+    return load_trained(Path(str(folder)), name=name, options=options)
 
 
 def _load_demucs(name: str, store: Store | None, options: SeparationOptions) -> Separator:
@@ -190,6 +248,7 @@ def _load_deezer(name: str, store: Store | None, options: SeparationOptions) -> 
 
 #: What stands before the colon of a name, and how such separators are built.
 _FAMILIES: dict[str, Callable[[str, Store | None, SeparationOptions], Separator]] = {
+    "cadenza": _load_cadenza,
     "spleeter": _load_spleeter,
     "demucs": _load_demucs,
     "torchaudio": _load_torchaudio,

@@ -25,7 +25,7 @@ from cadenza_remix.hearing.nalr import NalrSettings
 from cadenza_remix.remix import Chain, load_chain
 from cadenza_remix.runs.enhancing import enhance_songs
 from cadenza_remix.runs.songs import SongFile
-from cadenza_remix.separation.loading import choose_separator, load_separator, separator_names
+from cadenza_remix.separation.loading import choose_separator, is_model_path, load_separator, separator_names
 from cadenza_remix.separation.options import SeparationOptions
 from cadenza_remix.separation.separator import Separator
 
@@ -71,7 +71,7 @@ def read_separator(config: DictConfig) -> Separator:
         choice = choose_separator()
         print(f"separator {choice.name}: {choice.reason}", choice.advice, sep="\n")
         name = choice.name
-    elif name not in separator_names():
+    elif name not in separator_names() and not is_model_path(name):
         raise unknown_name("separator", name, separator_names(), where="separator.model")
     return load_separator(name, options=options)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from cadenza_remix.challenge.task import Task, experiment_folder, load_task
+from cadenza_remix.separation.loading import is_model_path
 
 
 def read_folder(config: DictConfig) -> Path:
@@ -23,7 +24,8 @@ def read_folder(config: DictConfig) -> Path:
 
 def _separator_text(separator: DictConfig) -> str:
     """Return the model and what is asked of it, so that other stems get a folder of their own."""
-    parts = [str(separator.model), "wiener" if separator.wiener else None]
+    model = str(separator.model)
+    parts = [Path(model).resolve().name if is_model_path(model) else model, "wiener" if separator.wiener else None]
     parts += [f"{name}-{separator[name]}" for name in ("refine", "high_band") if separator[name]]
     return "-".join(part for part in parts if part)
 

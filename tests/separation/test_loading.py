@@ -15,7 +15,7 @@ from cadenza_remix.separation.models.store import ModelStore
 from cadenza_remix.separation.options import SeparationOptions
 
 OWN_NAMES = (*model_names(), "spleeter:2stems+hpss", *separator_card_names())
-SAFE = "torchaudio:hdemucs_high or openunmix:umxhq"
+SAFE = "cadenza:mini or torchaudio:hdemucs_high or openunmix:umxhq"
 
 
 class Shelf:
@@ -52,27 +52,28 @@ def test_auto_takes_four_stems_where_they_are():
 
 def test_auto_falls_back_aloud():
     choice = choose_separator(Shelf("2stems"))
-    assert choice.name == "spleeter:2stems+hpss"
+    assert choice.name == "spleeter:2stems+cadenza:mini"
     assert "spleeter:4stems is not installed" in choice.reason
     assert choice.advice.endswith("cadenza-remix models fetch spleeter:4stems")
 
 
-@pytest.mark.parametrize("ask", [choose_separator, lambda store: load_separator(store=store)])
-def test_auto_without_any_model_names_the_command(ask, tmp_path):
-    with pytest.raises(ModelError, match=r"get one with: cadenza-remix models fetch spleeter:2stems$") as caught:
-        ask(ModelStore(tmp_path))
-    assert "\n" not in str(caught.value)
+def test_auto_without_any_model_takes_what_the_package_brings(tmp_path):
+    choice = choose_separator(ModelStore(tmp_path))
+    assert choice.name == "cadenza:mini"
+    assert choice.reason.startswith("neither spleeter:4stems nor spleeter:2stems is installed")
+    assert choice.advice.endswith("models fetch spleeter:4stems or cadenza-remix models fetch spleeter:2stems")
+    assert load_separator(store=ModelStore(tmp_path)).name == "cadenza:mini"
 
 
 def test_auto_says_that_a_model_is_damaged():
     choice = choose_separator(Shelf("2stems", damaged=["4stems"]))
-    assert choice.name == "spleeter:2stems+hpss"
+    assert choice.name == "spleeter:2stems+cadenza:mini"
     assert choice.reason.startswith("spleeter:4stems is damaged (model.index: 3 bytes missing); vocals come from")
-    for store in (Shelf(damaged=["2stems"]), Shelf(damaged=["2stems", "4stems"])):
-        with pytest.raises(ModelError, match=r"spleeter:2stems is damaged \(model.index: 3 bytes missing\)") as caught:
-            load_separator(store=store)
-        assert "get it anew with: cadenza-remix models fetch spleeter:" in str(caught.value)
-        assert "no separation model is installed" not in str(caught.value)
+    for damaged in (["2stems"], ["2stems", "4stems"]):
+        choice = choose_separator(Shelf(damaged=damaged))
+        assert choice.name == "cadenza:mini"
+        assert "spleeter:2stems is damaged (model.index: 3 bytes missing)" in choice.reason
+        assert choice.advice.startswith("get it anew with: cadenza-remix models fetch spleeter:")
 
 
 def test_a_damaged_model_in_the_real_store_is_damaged_for_auto(tmp_path):
@@ -80,8 +81,15 @@ def test_a_damaged_model_in_the_real_store_is_damaged_for_auto(tmp_path):
     folder = store.folder(model_card("spleeter:4stems"))
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text('{"format": ')
-    with pytest.raises(ModelError, match=r"^spleeter:4stems is damaged \(.*manifest.*fetch spleeter:4stems$"):
-        load_separator(store=store)
+    choice = choose_separator(store)
+    assert choice.reason.startswith("spleeter:4stems is damaged (")
+    assert choice.advice == "get it anew with: cadenza-remix models fetch spleeter:4stems"
+
+
+def test_auto_keeps_the_rules(tmp_path):
+    assert choose_separator(Shelf("2stems", "4stems"), rules="cad1").name == "spleeter:4stems"
+    assert choose_separator(Shelf("2stems", "4stems"), rules="icassp2024").name == "cadenza:mini"
+    assert load_separator(store=Shelf("4stems"), rules="cad2").name == "cadenza:mini"
 
 
 def test_unknown_separator_is_refused_with_the_known_ones():
@@ -104,7 +112,9 @@ def test_a_model_that_is_not_there_is_never_replaced_by_another():
         ("spleeter:2stems", "spleeter:2stems", ("vocals", "accompaniment")),
         ("spleeter:2stems-16kHz", "spleeter:2stems-16kHz", ("vocals", "accompaniment")),
         ("spleeter:2stems+hpss", "spleeter:2stems+hpss", ("vocals", "drums", "bass", "other")),
-        ("auto", "spleeter:2stems+hpss", ("vocals", "drums", "bass", "other")),
+        ("spleeter:2stems+cadenza:mini", "spleeter:2stems+cadenza:mini", ("vocals", "drums", "bass", "other")),
+        ("cadenza:mini", "cadenza:mini", ("vocals", "drums", "bass", "other")),
+        ("auto", "spleeter:2stems+cadenza:mini", ("vocals", "drums", "bass", "other")),
     ],
 )
 def test_names_give_their_separators(shelf, asked, name, stems):

@@ -15,6 +15,8 @@ from cadenza_remix.hearing.audiogram import BUILT_IN_LISTENERS
 from cadenza_remix.runs.shards.folder import RunFolder
 from cadenza_remix.runs.shards.journal import measured_speeds
 from cadenza_remix.runs.shards.plan import Speeds, read_plan
+from cadenza_remix.separation.loading import is_model_path, separator_names
+from cadenza_remix.separation.trained import CARD_NAME
 
 SEPARATOR_KEYS = ("model", "device", "precision", "wiener", "refine", "high_band")
 _TEXTS = {"music": True, "listeners": False, "segments": True, "references": True, "chain": False, "scorer": False,
@@ -248,4 +250,11 @@ def _from_folder(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         values["listeners"] = str(_file(folder, values["listeners"]))
     if values.get("chain", "").lower().endswith((".yaml", ".yml")):
         values["chain"] = str(_file(folder, values["chain"]))
+    model = values.get("separator", {}).get("model")
+    if model and (is_model_path(model) or _is_model_beside(folder, model)):
+        values["separator"] = {**values["separator"], "model": str(_file(folder, model))}
     return values
+
+
+def _is_model_beside(folder: Path, name: str) -> bool:
+    return (_file(folder, name) / CARD_NAME).is_file() and name not in separator_names()

@@ -1,5 +1,7 @@
 """Settings of a run: what is read, what is refused and how."""
 
+from pathlib import Path
+
 import pytest
 
 from cadenza_remix.challenge.pairs import Pair
@@ -34,6 +36,22 @@ def test_names_are_relative_to_the_file(tmp_path):
     assert config.separator == {"model": "spleeter:2stems", "wiener": True}
     assert config.speeds == Speeds(score=0.5)
     assert config.slurm == {"options": ["--account=abc"]}
+
+
+def test_a_trained_model_is_named_relative_to_the_file(tmp_path):
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain/model.json").touch()
+    for name, expected in (
+        ("./mine", tmp_path / "mine"),
+        ("../models/mine", tmp_path / "../models/mine"),
+        ("plain", tmp_path / "plain"),
+        ("~/mine", Path.home() / "mine"),
+        ("/models/mine", Path("/models/mine").absolute()),
+        ("not-there", "not-there"),
+        ("auto", "auto"),
+    ):
+        config = load_run_config(written(tmp_path, f"songs: a.wav\nlisteners: bisgaard\nseparator: {name}\n"))
+        assert config.separator == {"model": str(expected)}
 
 
 def test_built_in_names_stay_names(tmp_path):

@@ -1,0 +1,1 @@
+"""Songs to train on: data sets in their layouts, what they hold, excerpts of them in batches."""

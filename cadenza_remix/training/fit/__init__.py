@@ -1,0 +1,1 @@
+"""The training itself: settings, the loop, checkpoints, validation, logs, curves."""
