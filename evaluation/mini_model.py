@@ -1,4 +1,4 @@
-"""What `cadenza:mini` is worth on the demo's real song, beside the mixture as estimate and the other separators at hand.
+"""What `cadenza:mini` is worth on the demo's real song, beside the mixture as estimate and other separators.
 
     PYTHONPATH=. python evaluation/mini_model.py --out evaluation/results/mini_model.md
 
@@ -43,8 +43,8 @@ def main() -> None:
     lines = [
         "# cadenza:mini on the demo song",
         "",
-        "Plain SDR in dB, the whole excerpt of 6 s (`PYTHONPATH=. python evaluation/mini_model.py`). Seconds: one separation with the"
-        " network built.",
+        "Plain SDR in dB, the whole excerpt of 6 s (`PYTHONPATH=. python evaluation/mini_model.py`). Seconds: one"
+        " separation with the network built.",
         "",
         "| separator | " + " | ".join(STEMS) + " | mean | s |",
         "|---|" + "---|" * (len(STEMS) + 2),

@@ -68,5 +68,5 @@ def synth(
     seconds = time.monotonic() - began
     tell(
         f"{report.n_made} songs made, {report.n_songs - report.n_made} found done, in {duration(seconds)}: {out}"
-        f" ({report.n_train} train, {report.n_test} test, {duration(report.duration_s)} of music)"
+        f" ({report.n_train} train, {report.n_valid} valid, {report.n_test} test; {duration(report.duration_s)})"
     )

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
-from cadenza_remix.errors import InputError, ModelError, unknown_name
+from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.separation.models.registry import (
     ModelCard,
     check_rules,

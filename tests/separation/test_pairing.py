@@ -53,7 +53,7 @@ def test_what_cannot_be_paired_is_refused():
         PairedSeparator(QuarterSeparator(), QuarterSeparator())
     with pytest.raises(InputError, match="expected vocals"):
         PairedSeparator(QuarterSeparator(gains={"drums": 1.0, "bass": 0.0}), QuarterSeparator())
-    with pytest.raises(InputError, match="differ in sample rate.*expected 44100 Hz, found 48000 Hz"):
+    with pytest.raises(InputError, match=r"differ in sample rate.*expected 44100 Hz, found 48000 Hz"):
         paired(rate=48_000)
 
 

@@ -174,7 +174,7 @@ class TrainingConfig:
     n_workers, n_ahead : int
         Background processes that make batches, and how many batches lie ready.
     jit : str
-        Whether the back end compiles the whole step: ``auto`` does where it pays.
+        Whether XLA compiles the whole step: ``auto`` has that done by JAX alone.
     devices : str
         ``auto`` trains on all devices of the back end together (JAX), ``1`` on one.
     device : str
@@ -319,15 +319,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     path : path
         A YAML file.
     overrides : sequence of str
-        ``training.max_steps=100``, ``data.train[0].path=songs``, ``loss=[l1,affinity]``. Paths in overrides count
-        from the file's folder, too.
+        ``training.max_steps=100``, ``data.train[0].path=songs``, ``loss=[l1,affinity]``. Relative paths in overrides
+        count from the working directory, those in the file from the file's folder.
 
     Raises
     ------
     InputError
         The file cannot be read, a name is unknown or a value of the wrong type or out of range.
     """
-    return TrainConfig.from_dict(from_yaml(path, overrides), folder=Path(path).absolute().parent)
+    return TrainConfig.from_dict(from_yaml(path, overrides), folder=Path.cwd())
 
 
 def _targets(stems: tuple[str, ...], given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

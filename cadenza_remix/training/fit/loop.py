@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from cadenza_remix.atomic import check_writable, write_text
 from cadenza_remix.errors import CadenzaError, InputError
 from cadenza_remix.training.data.prefetch import BatchStream
+from cadenza_remix.training.data.songs import StemFile, TrainingSong
 from cadenza_remix.training.fit.checkpoints import Checkpoint, Checkpoints, write_checkpoint
 from cadenza_remix.training.fit.config import TrainConfig
 from cadenza_remix.training.fit.curves import draw_curves
@@ -318,11 +318,14 @@ class _Loop:
 
 def _check_held_out(train: SongChoice, valid: SongChoice) -> None:
     """Refuse to validate on what is trained on."""
-    files: Callable[[Any], set[Any]] = lambda song: {file for files in song.stems.values() for file in files}  # noqa: E731
-    trained = {file for song in train.songs for file in files(song)}
+    trained = {file for song in train.songs for file in _files(song)}
     for song in valid.songs:
-        if files(song) & trained:
+        if _files(song) & trained:
             raise InputError("song is trained on and validated on", where=song.name, expected="one of both")
+
+
+def _files(song: TrainingSong) -> set[StemFile]:
+    return {file for files in song.stems.values() for file in files}
 
 
 def _check_same(now: dict[str, Any], before: dict[str, Any], folder: Path) -> None:

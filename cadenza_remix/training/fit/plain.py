@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from cadenza_remix.errors import InputError, unknown_name
 
 Made = TypeVar("Made")
+#: Settings that are paths.
+PATH_KEYS = ("path", "initial_weights")
 
 
 def build(cls: type[Made], values: object, *, where: str) -> Made:
@@ -49,6 +51,9 @@ def plain(value: Any) -> Any:
 def from_yaml(path: str | Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Return what a YAML file says, with ``key=value`` overrides laid over it.
 
+    Relative paths (under the keys of `PATH_KEYS`) that the file says count from its folder and become absolute; those
+    of overrides stay as they are.
+
     Raises
     ------
     InputError
@@ -66,6 +71,7 @@ def from_yaml(path: str | Path, overrides: Sequence[str]) -> dict[str, Any]:
         raise InputError("cannot be read", where=path, expected="a YAML file", found=_line(error)) from error
     if not OmegaConf.is_dict(config):
         raise InputError("wrong configuration", where=path, expected="names and values")
+    config = OmegaConf.create(_rooted(OmegaConf.to_container(config), Path(path).absolute().parent))
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals or not key.strip():
@@ -80,6 +86,20 @@ def from_yaml(path: str | Path, overrides: Sequence[str]) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise InputError("cannot be resolved", where=path, found=_line(error)) from error
     return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
+
+
+def _rooted(value: Any, folder: Path) -> Any:
+    """Return plain values with the paths in them taken from a folder."""
+    if isinstance(value, list):
+        return [_rooted(entry, folder) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: str(folder / Path(entry).expanduser())
+        if key in PATH_KEYS and isinstance(entry, str) and entry and "${" not in entry
+        else _rooted(entry, folder)
+        for key, entry in value.items()
+    }
 
 
 def _made(hint: Any, value: Any, where: str) -> Any:

@@ -172,5 +172,9 @@ def _policy(precision: str) -> Iterator[None]:
 
 
 def _is_compiled(jit: str, device: ComputeDevice) -> bool:
-    """Tell whether the step is compiled: by XLA that made a U-Net's step a quarter shorter on two cores."""
-    return jit == "true" or (jit == "auto" and device.backend != "torch")
+    """Tell whether XLA compiles the step.
+
+    JAX knows nothing else. With TensorFlow on two cores it took 2.8 s of processor time for a step of a U-Net with a
+    shared encoder (batch of 8 patches, 2.6 million weights) that takes 1.8 s without, and 10 s more for the first.
+    """
+    return jit == "true" or (jit == "auto" and device.backend == "jax")

@@ -20,12 +20,16 @@ from cadenza_remix.training.data.excerpts import ExcerptSettings, make_batch
 from cadenza_remix.training.data.songs import TrainingSong
 from cadenza_remix.training.fit.config import TrainingConfig
 from cadenza_remix.training.fit.data import read_targets, valid_settings
+from cadenza_remix.units import db_to_lin, rms
 
 if TYPE_CHECKING:
     from cadenza_remix.separation.networks.architectures import NetworkSpec
 
 #: For centroids, bins of a patch within so many dB of its loudest count.
 _HEARD_DB = 40.0
+#: A stem so far below its mixture says nothing of a separation: every leak into it counts without end.
+_QUIET_DB = 40.0
+_SILENT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,10 @@ class Validator:
         return Validation(sum(losses) / len(losses), self.sdr_db(model.network) if self._songs else {})
 
     def sdr_db(self, network: Any) -> dict[str, float]:
-        """Separate the songs at 44.1 kHz, as `TrainedSeparator` does, and return each stem's mean SDR."""
+        """Separate the songs at 44.1 kHz, as `TrainedSeparator` does, and return each stem's mean SDR.
+
+        A stem that is silent in a song, or nearly, does not count there.
+        """
         high_band: HighBand = "zeros" if rest_index(self._spec.stems) is None else "residual"
         inference = inference_of(network, self._spec, self._settings, self._centroid_songs)
         engine = PatchEngine(self._spec, inference, predict_function(network), high_band=high_band)
@@ -96,10 +103,12 @@ class Validator:
         for song in self._songs:
             targets = read_targets(song, self._settings, sample_rate=SAMPLE_RATE, seconds=self._seconds)
             mixture = Audio(targets.sum(axis=0), SAMPLE_RATE, song.name)
+            threshold = max(rms(mixture.samples) * float(db_to_lin(-_QUIET_DB)), _SILENT)
             blocks = list(engine.separate(AudioBlocks(mixture).blocks()))
             estimates = np.concatenate(blocks, axis=-1)
             for stem, target, estimate in zip(scores, targets, estimates, strict=True):
-                scores[stem].append(snr_db(target, estimate.T))
+                if rms(target) >= threshold:
+                    scores[stem].append(snr_db(target, estimate.T))
         means = {stem: [score for score in found if math.isfinite(score)] for stem, found in scores.items()}
         return {stem: sum(found) / len(found) for stem, found in means.items() if found}
 

@@ -10,6 +10,7 @@ import json
 import math
 import multiprocessing
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ VERSION = 1
 """Counts the versions of the band: another one makes other songs from the same seed."""
 SHORTEST_SONG_S, LONGEST_SONG_S = 5.0, 1200.0
 _STAGE = "songs"
+#: Where more of the songs are for testing, none are left for validation.
+_LARGEST_VALID_SHARE = 0.34
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -48,7 +51,7 @@ class SynthReport:
         Songs that the set has now, and how many of them this call made.
     duration_s : float
         Of all songs together.
-    n_train, n_test : int
+    n_train, n_valid, n_test : int
         Songs of each split.
     """
 
@@ -57,12 +60,14 @@ class SynthReport:
     n_made: int
     duration_s: float
     n_train: int
+    n_valid: int
     n_test: int
 
 
 @dataclass(frozen=True)
 class _Job:
     number: int
+    split: str
     folder: Path
     settings: BandSettings
     duration_s: float
@@ -106,7 +111,8 @@ def synthesise_songs(
     song_length_s : pair of float
         Shortest and longest song, in seconds.
     test_share : float
-        Share of the songs that go to ``test``, from 0 to below 1.
+        Share of the songs that go to ``test``, from 0 to below 1; up to a third, as many are for validation, which
+        lie in ``train`` and are listed in ``metadata/musdb18.valid.json``, as the challenge has it.
     progress : Progress, optional
         Told of every finished song, in seconds of music.
 
@@ -140,10 +146,11 @@ def synthesise_songs(
     duration_s = sum(job.duration_s for job in jobs)
     tell.start(_STAGE, duration_s)
     tell.advance(_STAGE, duration_s - sum(job.duration_s for job in missing))
+    _write_lists(out, jobs)
     for job in _done(missing, n_workers):
         tell.advance(_STAGE, job.duration_s)
-    n_test = sum(job.folder.parent.name == "test" for job in jobs)
-    return SynthReport(out, len(jobs), len(missing), duration_s, len(jobs) - n_test, n_test)
+    counts = Counter(job.split for job in jobs)
+    return SynthReport(out, len(jobs), len(missing), duration_s, counts["train"], counts["valid"], counts["test"])
 
 
 def _check_numbers(
@@ -212,13 +219,34 @@ def _plan_jobs(out: Path, settings: BandSettings, hours: float, test_share: floa
     total_s, number = 0.0, 0
     while total_s < hours * 3600:
         plan = random_plan(np.random.default_rng([settings.seed, number, 0]), song_length_s=settings.song_length_s)
-        # Of every 1 / share songs the last one is for testing.
-        is_test = math.floor((number + 1) * test_share + 1e-9) > math.floor(number * test_share + 1e-9)
-        folder = out / ("test" if is_test else "train") / f"band_{number:05d}"
-        jobs.append(_Job(number, folder, settings, plan.duration_s))
+        split = _split_of(number, test_share)
+        folder = out / ("test" if split == "test" else "train") / f"band_{number:05d}"
+        jobs.append(_Job(number, split, folder, settings, plan.duration_s))
         total_s += plan.duration_s
         number += 1
     return jobs
+
+
+def _split_of(number: int, share: float) -> str:
+    """Return a song's split: of every 1 / share songs the last one is for testing, and one halfway for validation."""
+
+    def falls(offset: int) -> bool:
+        return math.floor((number + offset + 1) * share + 1e-9) > math.floor((number + offset) * share + 1e-9)
+
+    if falls(0):
+        return "test"
+    return "valid" if share <= _LARGEST_VALID_SHARE and falls(round(0.5 / share) if share else 0) else "train"
+
+
+def _write_lists(out: Path, jobs: list[_Job]) -> None:
+    """Write the lists of songs as the challenge has them: validation songs lie in the folder ``train``, too."""
+    for split in ("train", "valid", "test"):
+        songs = [
+            {"Track Name": job.folder.name, "Genre": "", "Source": "synthetic band", "License": "", "Split": split}
+            for job in jobs
+            if job.split == split
+        ]
+        write_json(out / "metadata" / f"musdb18.{split}.json", songs)
 
 
 def _done(jobs: list[_Job], n_workers: int) -> Iterator[_Job]:

@@ -157,7 +157,7 @@ def test_short_song_is_followed_by_silence(tmp_path):
 def test_broken_file_is_named(songs):
     path = songs[1].stems["bass"][0].path
     path.write_bytes(b"no audio")
-    with pytest.raises(InputError, match="song1/bass.wav"):
+    with pytest.raises(InputError, match=r"song1/bass\.wav"):
         make_batch(songs, plain(batch_size=30), 0)
 
 

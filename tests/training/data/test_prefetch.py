@@ -1,10 +1,12 @@
 """Batches from background processes: the same as in the caller, in order, and no process outlives the trainer."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,7 +73,7 @@ def test_look_ahead_is_bounded(songs, tmp_path):
 
 
 def test_workers_end_with_a_killed_trainer(songs, tmp_path):
-    code = f"""
+    code = """
 import pickle, sys
 from cadenza_remix.training.data.prefetch import BatchStream
 songs, settings = pickle.loads(sys.stdin.buffer.read())
@@ -80,8 +82,6 @@ with BatchStream(songs, settings, n_workers=1) as stream:
     print(*[worker._process.pid for worker in stream._workers], flush=True)
     __import__("time").sleep(60)
 """
-    import pickle
-
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as trainer:
         trainer.stdin.write(pickle.dumps((songs, SETTINGS)))
         trainer.stdin.close()
@@ -100,8 +100,7 @@ def _is_alive(process_id):
     if not is_running(process_id):
         return False
     try:
-        with open(f"/proc/{process_id}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 

@@ -74,7 +74,7 @@ def test_full_disk_leaves_what_was_there(tmp_path):
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
-        with pytest.raises(OutputError, match="last.npz"):
+        with pytest.raises(OutputError, match=r"last\.npz"):
             checkpoints.write_last(checkpoint(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
