@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from rich.console import Console
 from cadenza_remix.errors import CadenzaError
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
 STAGE_TITLES = {
     "demix": "Demixing songs",
@@ -157,40 +158,54 @@ def shown_progress() -> Iterator[BarProgress | LineProgress]:
         yield bars
 
 
+class StepLines:
+    """How long work of many steps goes on, for a log file: a line every ten seconds, and the messages."""
+
+    def __init__(self, title: str) -> None:
+        self._title, self._told_at = title, -math.inf
+
+    def show(self, step: int, n_steps: int, words: str, left_s: float) -> None:
+        """Tell the steps done, all of them, a few words on how it goes, and the seconds left as the work reckons."""
+        now = time.monotonic()
+        if now - self._told_at >= _STEPS_EVERY_S:
+            self._told_at = now
+            self.say(f"{self._title}: {step} of {n_steps}, {words}{_left(left_s)}")
+
+    def say(self, message: str) -> None:
+        """Print a line."""
+        err.print(message, markup=False, soft_wrap=True)
+
+
+class StepBar:
+    """The same on a terminal: a bar, with the messages above it."""
+
+    def __init__(self, title: str, bars: Progress) -> None:
+        self._bars, self._task = bars, bars.add_task(title, total=None, words="")
+
+    def show(self, step: int, n_steps: int, words: str, left_s: float) -> None:
+        """Tell the steps done, all of them, a few words on how it goes, and the seconds left as the work reckons."""
+        self._bars.update(self._task, completed=step, total=n_steps, words=f"{words}{_left(left_s)}")
+
+    def say(self, message: str) -> None:
+        """Print a line above the bar."""
+        self._bars.console.print(message, markup=False, soft_wrap=True)
+
+
 @contextmanager
-def shown_steps(title: str) -> Iterator[Callable[..., None]]:
-    """Yield a function that shows how long work of many steps goes on: a bar on a terminal, lines elsewhere.
-
-    The function takes the steps done, all of them, a few words on how it goes, the seconds left by the work's own
-    reckoning, and, if there is any, a message to print for good.
-    """
+def shown_steps(title: str) -> Iterator[StepLines | StepBar]:
+    """Yield a bar on a terminal, and lines for a log elsewhere."""
     if not err.is_terminal:
-        told = [-_STEPS_EVERY_S]
-
-        def line(step: int, n_steps: int, words: str, left_s: float, message: str = "") -> None:
-            now = time.monotonic()
-            if message:
-                err.print(message, markup=False, soft_wrap=True)
-            if now - told[0] >= _STEPS_EVERY_S:
-                told[0] = now
-                left = f", {duration(left_s)} left" if left_s < float("inf") else ""
-                err.print(f"{title}: {step} of {n_steps}, {words}{left}", markup=False, soft_wrap=True)
-
-        yield line
+        yield StepLines(title)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description:<18}"), BarColumn(bar_width=32), MofNCompleteColumn())
     with Progress(*columns, TextColumn("{task.fields[words]}"), console=err) as bars:
-        task = bars.add_task(title, total=None, words="")
+        yield StepBar(title, bars)
 
-        def bar(step: int, n_steps: int, words: str, left_s: float, message: str = "") -> None:
-            if message:
-                bars.console.print(message, markup=False)
-            left = f", {duration(left_s)} left" if left_s < float("inf") else ""
-            bars.update(task, completed=step, total=n_steps, words=f"{words}{left}")
 
-        yield bar
+def _left(seconds: float) -> str:
+    return f", {duration(seconds)} left" if seconds < math.inf else ""
 
 
 def tell(message: str) -> None:
@@ -201,6 +216,11 @@ def tell(message: str) -> None:
 def print_error(message: str) -> None:
     """Print one line on standard error."""
     err.print(f"cadenza-remix: error: {message}", markup=False, soft_wrap=True)
+
+
+def print_stopped(how: str) -> None:
+    """Print the line for work that was stopped from outside."""
+    print_error(f"{how}; what was finished stays, and the same command goes on from there")
 
 
 def exit_status(job: Callable[[], object]) -> int:
@@ -223,5 +243,5 @@ def exit_status(job: Callable[[], object]) -> int:
         print_error(f"standard output: cannot be written: {error.strerror}")
         return 2
     if status == _INTERRUPTED:  # Typer turns the exception into this status
-        print_error("interrupted; what was finished stays, and the same command goes on from there")
+        print_stopped("interrupted")
     return status if isinstance(status, int) else 0

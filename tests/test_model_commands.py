@@ -52,6 +52,7 @@ def test_list_tells_every_model_on_one_line_of_80_columns(tmp_path: Path) -> Non
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert listed["spleeter:4stems"].split() == ["spleeter:4stems", "VDBO", "11", "kHz", "(147", "MB)", "no", "cad1"]
     assert listed["openunmix:umxhq"].rstrip().endswith("all")
+    assert " ".join(listed["cadenza:mini"].split()).endswith("MB in this package all")
     assert not list(tmp_path.iterdir())
 
 
@@ -103,6 +104,7 @@ def test_fetch_looks_into_the_files_before_it_calls_a_model_installed(tmp_path: 
         ("spleeter:2stems", ["Deezer's private catalogue", "icassp2024 BARS it", "cad1 allows it", "MIT", "f3a90b39"]),
         ("spleeter:4stems", ["vocals 6.55 dB", "not installed", "models fetch spleeter:4stems", "up to 11025 Hz"]),
         ("openunmix:umxhq", ["icassp2024 allows it", "cadenza-remix[openunmix]", "MUSDB18-HQ", "Zenodo"]),
+        ("cadenza:mini", ["spleeter-unet, 44100 Hz", "cad2 allows it", "MIT", "source", "CC0", "in", "mini"]),
         ("deezer:4stems", ["cad2 BARS it", "cadenza-remix models engine deezer", "spleeter:4stems"]),
     ],
 )
@@ -112,6 +114,17 @@ def test_show_tells_all_about_one(name: str, words: list[str], tmp_path: Path) -
     assert max(map(len, result.stdout.splitlines())) <= 80
     for word in words:
         assert word in " ".join(result.stdout.split())
+
+
+def test_the_model_in_the_package_needs_no_fetching(tmp_path: Path) -> None:
+    told = call("fetch", "cadenza:mini", home=tmp_path)
+    assert (told.returncode, told.stdout.count("\n")) == (0, 1)
+    assert "cadenza:mini is part of this package" in told.stdout
+    folder = Path(call("path", "cadenza:mini", home=tmp_path).stdout.strip())
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "network.keras"]
+    assert "not kept in the store" in error_of(call("convert", "cadenza:mini", home=tmp_path))
+    assert "fetched by the package demucs" in error_of(call("fetch", "demucs:htdemucs", home=tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_errors_are_one_line(tmp_path: Path) -> None:

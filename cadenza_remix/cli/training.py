@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cadenza_remix.console import duration, shown_steps, tell
+from cadenza_remix.console import StepBar, StepLines, duration, print_stopped, shown_steps, tell
 
 if TYPE_CHECKING:
     from cadenza_remix.training.fit.result import TrainProgress, TrainResult
@@ -25,19 +25,23 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, logs, curves, and the model.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE...]", help="Such as training.max_minutes=5 data.train[0].path=songs."),
+        typer.Argument(metavar="KEY=VALUE", help="Other settings: training.max_minutes=5 data.train[0].path=songs"),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Begin anew where there is a training already, instead of going on with it.")
+        bool, typer.Option("--fresh", help="Begin anew, and remove the checkpoints of the training that is there.")
     ] = False,
 ) -> None:
-    """Train a separator of one's own; the same command goes on with a training that was stopped."""
+    """Train a separator. The same command goes on with a training that was stopped (Ctrl-C, SIGTERM, a power cut)."""
     from cadenza_remix.training.fit.config import load_config
     from cadenza_remix.training.fit.loop import train as train_model
 
     settings = load_config(config, overrides or ())
-    with shown_steps("Training (steps)") as show:
-        result = train_model(settings, out, resume=not fresh, progress=_progress(show), tell=tell)
+    try:
+        with shown_steps("Training (steps)") as steps:
+            result = train_model(settings, out, resume=not fresh, progress=_progress(steps), tell=steps.say)
+    except SystemExit:  # after SIGTERM
+        print_stopped("terminated")
+        raise
     for line in result_lines(result, out):
         tell(line)
 
@@ -56,20 +60,12 @@ def result_lines(result: TrainResult, out: Path) -> list[str]:
     return lines
 
 
-def _progress(show: Callable[..., None]) -> Callable[[TrainProgress], None]:
+def _progress(steps: StepLines | StepBar) -> Callable[[TrainProgress], None]:
     def told(state: TrainProgress) -> None:
-        line = f"loss {state.loss:.4g}"
         if state.validation is not None:
             scores = ", ".join(f"{stem} {value:.2f}" for stem, value in state.validation.sdr_db.items())
             message = f"step {state.step}: validation loss {state.validation.loss:.4g}"
-            show(
-                state.step,
-                state.max_steps,
-                line,
-                state.seconds_left,
-                message + (f", SDR {scores} dB" if scores else ""),
-            )
-        else:
-            show(state.step, state.max_steps, line, state.seconds_left)
+            steps.say(message + (f", SDR {scores} dB" if scores else ""))
+        steps.show(state.step, max(state.step, state.max_steps), f"loss {state.loss:.4g}", state.seconds_left)
 
     return told

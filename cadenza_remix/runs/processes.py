@@ -237,7 +237,7 @@ class Worker:
     def _end(self) -> str:
         status = self._process.wait()
         if status == -signal.SIGKILL:
-            return "found SIGKILL (was it out of memory? fewer --workers need less)"
+            return "found SIGKILL (was it out of memory? fewer workers need less)"
         return f"found {signal.Signals(-status).name}" if status < 0 else f"found exit status {status}"
 
     def dismiss(self) -> None:

@@ -64,7 +64,8 @@ def is_model_path(name: str | Path) -> bool:
     """Tell whether a name is the path of a trained model's folder: by its looks, or because there is such a folder.
 
     Names with a slash (or what else separates folders on this system), names that begin with ``.`` or ``~``, and
-    folders that hold a ``model.json`` are paths, unless a separator has this very name.
+    folders that hold a ``model.json`` or a ``model/model.json`` (of a training: loading tells where the model is) are
+    paths, unless a separator has this very name.
     """
     if not isinstance(name, str):
         return isinstance(name, Path)
@@ -164,6 +165,11 @@ def choose_separator(store: Store | None = None, *, rules: str | None = None) ->
     )
 
 
+def packaged_folder(name: str = MINI) -> Path:
+    """Return the folder of a trained model that is part of this package."""
+    return Path(str(resources.files("cadenza_remix.resources").joinpath(name.partition(":")[2])))
+
+
 def _check_arguments(store: object, options: object, rules: object) -> None:
     """Refuse what is taken for something else easily: a path for a store, a dictionary for options."""
     where = "load_separator"
@@ -181,7 +187,7 @@ def _own_names() -> tuple[str, ...]:
 
 def _is_model_folder(name: str) -> bool:
     try:
-        return Path(name, CARD_NAME).is_file()
+        return any(Path(name, *parts, CARD_NAME).is_file() for parts in ((), ("model",)))
     except OSError:  # too long for a file's name
         return False
 
@@ -218,8 +224,7 @@ def _load_spleeter(name: str, store: Store | None, options: SeparationOptions) -
 def _load_cadenza(name: str, store: Store | None, options: SeparationOptions) -> Separator:
     from cadenza_remix.separation.trained.separator import load_trained
 
-    folder = resources.files("cadenza_remix.resources").joinpath(name.partition(":")[2])
-    return load_trained(Path(str(folder)), name=name, options=options)
+    return load_trained(packaged_folder(name), name=name, options=options)
 
 
 def _load_demucs(name: str, store: Store | None, options: SeparationOptions) -> Separator:

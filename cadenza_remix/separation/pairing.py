@@ -1,4 +1,10 @@
-"""Vocals by one separator, the rest of the song taken apart by another: each does what it measured better at."""
+"""Vocals by one separator, the rest of the song taken apart by another: each does what it measured better at.
+
+What the second one takes for vocals in the rest is in truth some of both: vocals that the first one left, and other
+instruments. Half of it goes to each. On twelve passages of validation songs (francium of *Everything is free*, five
+songs of the synthetic band) with 2stems and `cadenza:mini` the vocals then had 4.66 dB of SDR and other 4.18 dB; 4.46
+and 3.51 dB with all of it in other, 3.65 and 3.81 dB with all of it in the vocals.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +21,15 @@ from cadenza_remix.separation.separator import Progress, Separator, check_source
 from cadenza_remix.separation.stems import Stems
 
 # To be changed whenever the stems change for equal inputs.
-_REVISION = "pair 1"
+_REVISION = "pair 2"
 _SPLIT_STEMS = ("drums", "bass")
+_VOCALS_SHARE = np.float32(0.5)
 
 
 class PairedSeparator:
     """Vocals by one separator; drums and bass by another, from what the first one leaves; other is what is left then.
+
+    Where the second one finds vocals in the rest, half of them go to the vocals.
 
     The four stems sum to the stems of the first separator, so to the song where those do.
 
@@ -82,7 +91,11 @@ class PairedSeparator:
         for found in self._rest_separator.separate_blocks(rest):
             vocals, whole = rest.take(len(found["drums"]))
             drums, bass = found["drums"], found["bass"]
-            yield {"vocals": vocals, "drums": drums, "bass": bass, "other": whole - drums - bass}
+            other = whole - drums - bass
+            if "vocals" in found:
+                more = _VOCALS_SHARE * found["vocals"]
+                vocals, other = vocals + more, other - more
+            yield {"vocals": vocals, "drums": drums, "bass": bass, "other": other}
 
 
 @dataclass

@@ -90,6 +90,9 @@ def test_auto_keeps_the_rules(tmp_path):
     assert choose_separator(Shelf("2stems", "4stems"), rules="cad1").name == "spleeter:4stems"
     assert choose_separator(Shelf("2stems", "4stems"), rules="icassp2024").name == "cadenza:mini"
     assert load_separator(store=Shelf("4stems"), rules="cad2").name == "cadenza:mini"
+    assert load_separator("cadenza:mini", rules="cad2").private_data is False
+    with pytest.raises(InputError, match=r"unknown rules 'icassp24'.*did you mean 'icassp2024'"):
+        choose_separator(Shelf("4stems"), rules="icassp24")
 
 
 def test_unknown_separator_is_refused_with_the_known_ones():
@@ -155,9 +158,9 @@ def test_rules_refuse_what_was_trained_on_private_data(name, shelf):
         load_separator(name, store=shelf, rules="icassp2024")
 
 
-def test_rules_refuse_what_auto_takes(shelf):
+def test_rules_refuse_a_pair_of_which_one_is_barred(shelf):
     with pytest.raises(InputError, match=r"^spleeter:2stems: barred by the rules of cad2"):
-        load_separator(store=shelf, rules="cad2")
+        load_separator("spleeter:2stems+cadenza:mini", store=shelf, rules="cad2")
 
 
 def test_rules_let_others_pass(shelf):

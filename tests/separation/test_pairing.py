@@ -26,7 +26,8 @@ def paired(**options):
 def test_each_stem_comes_from_its_separator_and_all_sum_to_the_song(n_samples):
     audio = song(n_samples)
     stems = paired().separate(audio)
-    for stem, gain in {"vocals": 0.25, "drums": 0.375, "bass": 0.1875, "other": 0.1875}.items():
+    # A tenth of the rest, 0.075 of the song, is vocals to the second one: half of it goes to each.
+    for stem, gain in {"vocals": 0.2875, "drums": 0.375, "bass": 0.1875, "other": 0.15}.items():
         assert np.allclose(stems[stem].samples, gain * audio.samples, atol=ROUNDING), stem
     total = sum(stems[stem].samples for stem in stems)
     assert np.allclose(total, audio.samples, atol=ROUNDING)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 from cadenza_remix.atomic import check_writable
 from cadenza_remix.audio.io import audio_duration_s
-from cadenza_remix.errors import InputError
+from cadenza_remix.errors import InputError, ModelError
 from cadenza_remix.runs.shards.config import RunConfig
 from cadenza_remix.runs.shards.folder import RunFolder
 from cadenza_remix.runs.shards.inputs import RunInputs, begin, keep_inputs, read_inputs
 from cadenza_remix.runs.shards.plan import Plan, PlannedSong, Speeds, make_plan, read_plan
-from cadenza_remix.separation.loading import AUTO, Store, choose_separator, load_separator
+from cadenza_remix.separation.loading import AUTO, Store, choose_separator, is_model_path, load_separator
 from cadenza_remix.separation.options import SeparationOptions
 from cadenza_remix.separation.separator import Separator
 from cadenza_remix.separation.stems import has_vdbo
@@ -76,7 +77,8 @@ def prepare_run(
 ) -> tuple[RunFolder, Plan]:
     """Make the folder of a run with settings and plan in it, or take up the one that is there.
 
-    As long as nobody has worked on a run, it is planned anew.
+    As long as nobody has worked on a run, it is planned anew. Afterwards its shards stay, but where a trained model was
+    trained anew in its folder, the plan takes the new weights, and everything that depends on them is made again.
 
     Raises
     ------
@@ -96,7 +98,8 @@ def prepare_run(
         begin(config, folder)
         plan = read_plan(folder.plan)
         if any(folder.all_journals.iterdir()) if folder.all_journals.is_dir() else False:
-            return folder, plan  # somebody has worked on its shards: they stay what they are
+            # Somebody has worked on its shards: they stay what they are.
+            return folder, _with_model_of_now(plan, config, folder, notify)
     inputs = read_inputs(config, out=folder.root)
     plan = _plan(config, inputs, count, notify)
     check_writable(folder.root)
@@ -118,6 +121,23 @@ def _plan(config: RunConfig, inputs: RunInputs, count: Count, notify: Callable[[
         )  # fmt: skip
 
     return plan(*count(plan(1, 1)))
+
+
+def _with_model_of_now(plan: Plan, config: RunConfig, folder: RunFolder, notify: Callable[[str], None]) -> Plan:
+    """Return the plan with the weights that a trained model's folder holds now, and keep it so."""
+    if not is_model_path(str(config.separator["model"])):
+        return plan
+    try:
+        separator = open_separator(config)
+    except (InputError, ModelError):  # told when it is needed
+        return plan
+    names = {"name": separator.name, "fingerprint": separator.fingerprint}
+    if names == dict(plan.separator):
+        return plan
+    notify(f"{config.separator['model']}: another model than this run began with: its stems are made anew")
+    plan = replace(plan, separator=names)
+    plan.write(folder.plan)
+    return plan
 
 
 def _planned_songs(inputs: RunInputs, notify: Callable[[str], None]) -> dict[str, PlannedSong]:

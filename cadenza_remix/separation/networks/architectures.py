@@ -7,18 +7,21 @@ Every architecture is one module with a function ``build(spec)`` that returns a 
 * outputs in a dictionary: ``masks`` of shape (batch, n_frames, n_bins, 2, n_stems) with values from 0 to 1, or
   ``embeddings`` of shape (batch, n_frames, n_bins, n_dimensions), or both.
 
-and a mapping ``DEFAULTS`` with its settings and their default values, and `spec` defaults as published.
+a mapping ``DEFAULTS`` with its settings and their default values, ``SPEC_DEFAULTS`` as published, and a function
+``least_weights(spec)``: at least so many numbers the network would hold, found without building it.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
 from typing import Any
 
 from cadenza_remix.errors import InputError, unknown_name
+from cadenza_remix.separation.models.untrusted import quoted
 
 #: Name of an architecture -> the module that builds it.
 _MODULES = {
@@ -28,6 +31,11 @@ _MODULES = {
     "deep-clustering": "deep_clustering",
     "uh-net": "uh_net",
 }
+# Far beyond what is of use, and far below what a stranger's specification could exhaust a machine with.
+_MOST = {"sample_rate": 768_000, "frame_length": 2**18, "hop_length": 2**18, "fft_length": 2**18, "n_frames": 2**16}
+_MOST_PATCH_BINS = 2**23
+_MOST_STEMS = 16
+_STEM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class NetworkSpec:
     architecture : str
         One of `architecture_names`.
     stems : tuple of str
-        What it separates into, in the order of its masks.
+        What it separates into, in the order of its masks: up to 16 names of which files and layers can be named.
     sample_rate : int
         Of the audio that it sees, in Hz; songs at other rates are resampled to it and back.
     frame_length, hop_length, fft_length : int
@@ -74,12 +82,13 @@ class NetworkSpec:
             raise unknown_name("architecture", self.architecture, architecture_names())
         object.__setattr__(self, "stems", tuple(self.stems))
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
-        if len(self.stems) < 2 or len(set(self.stems)) != len(self.stems):
-            raise InputError("wrong stems", expected="two or more different names", found=", ".join(self.stems))
-        for name in ("sample_rate", "frame_length", "hop_length", "fft_length", "n_frames", "n_bins"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InputError("setting out of range", where=name, expected="a whole number above 0", found=value)
+        _check_stems(self.stems)
+        for name in ("sample_rate", "frame_length", "hop_length", "fft_length", "n_frames", "n_bins", "n_context"):
+            value, most = getattr(self, name), _MOST.get(name)
+            least = 0 if name == "n_context" else 1
+            if type(value) is not int or value < least or (most is not None and value > most):
+                expected = f"a whole number from {least}" + (f" to {most}" if most is not None else "")
+                raise InputError("setting out of range", where=name, expected=expected, found=quoted(value))
         if self.fft_length < self.frame_length:
             raise InputError(
                 "setting out of range",
@@ -87,12 +96,22 @@ class NetworkSpec:
                 expected=f"{self.frame_length} or more",
                 found=self.fft_length,
             )
+        if self.hop_length >= self.frame_length:
+            expected = f"less than the {self.frame_length} samples of a frame"
+            raise InputError("setting out of range", where="hop_length", expected=expected, found=self.hop_length)
         if self.n_bins > self.fft_length // 2 + 1:
             found = self.n_bins
             raise InputError(
                 "setting out of range", where="n_bins", expected=f"at most {self.fft_length // 2 + 1}", found=found
             )
-        if not 0 <= 2 * self.n_context < self.n_frames:
+        if self.n_frames * self.n_bins > _MOST_PATCH_BINS:
+            raise InputError(
+                "patch too large",
+                where="n_frames, n_bins",
+                expected=f"at most {_MOST_PATCH_BINS} bins in all",
+                found=f"{self.n_frames} x {self.n_bins}",
+            )
+        if not 2 * self.n_context < self.n_frames:
             raise InputError(
                 "setting out of range",
                 where="n_context",
@@ -156,6 +175,27 @@ def build_network(spec: NetworkSpec) -> Any:
     Importing Keras and its back end happens here.
     """
     return _module(spec.architecture).build(spec)
+
+
+def least_weights(spec: NetworkSpec) -> int:
+    """Return a number of weights that the network of a specification has at least, without building anything.
+
+    Raises
+    ------
+    InputError
+        A setting is unknown or out of range.
+    """
+    count: int = _module(spec.architecture).least_weights(spec)
+    return count
+
+
+def _check_stems(stems: tuple[str, ...]) -> None:
+    if not 2 <= len(stems) <= _MOST_STEMS or len(set(stems)) != len(stems):
+        names = quoted(", ".join(map(str, stems)))
+        raise InputError("wrong stems", expected=f"2 to {_MOST_STEMS} different names", found=names)
+    for stem in stems:
+        if not isinstance(stem, str) or not _STEM_NAME.fullmatch(stem):
+            raise InputError("wrong name of a stem", expected="letters, digits, - and _", found=quoted(stem))
 
 
 def _module(architecture: str) -> ModuleType:

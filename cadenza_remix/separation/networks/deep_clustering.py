@@ -95,6 +95,15 @@ def build(spec: NetworkSpec) -> Any:
     return keras.Model(magnitudes, outputs, name="deep_clustering")
 
 
+def least_weights(spec: NetworkSpec) -> int:
+    """Return the weights of the LSTM and of the embeddings, without biases."""
+    settings = read_settings(spec, DEFAULTS, choices={"input": INPUTS}, may_be_zero=("n_bands",))
+    n_bands, units = settings["n_bands"] or spec.n_bins, settings["units"]
+    # Four gates in two directions, each fed with what comes in and with the layer's own last output.
+    lstm = 8 * units * (n_bands + units + (settings["layers"] - 1) * 3 * units)
+    return lstm + 2 * units * n_bands * settings["n_dimensions"]
+
+
 def band_edges(spec: NetworkSpec, n_bands: int) -> list[int]:
     """Return the first bin of each band, and behind them the number of bins.
 

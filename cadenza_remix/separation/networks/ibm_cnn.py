@@ -13,6 +13,7 @@ Importing this module imports Keras and its back end.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from cadenza_remix.errors import InputError
@@ -23,6 +24,7 @@ from cadenza_remix.separation.networks.network_layers import (
     ChannelsFromBatch,
     ChannelsToBatch,
     WithComplement,
+    convolution_weights,
     keras,
     layers,
     network_input,
@@ -58,18 +60,7 @@ def build(spec: NetworkSpec) -> Any:
     InputError
         There are more than two stems, or a setting is unknown or out of range.
     """
-    settings = read_settings(spec, DEFAULTS, choices={"input": INPUTS})
-    where = "model.settings of ibm-cnn"
-    if len(spec.stems) != 2:
-        raise InputError("wrong stems for ibm-cnn", expected="two", found=", ".join(spec.stems))
-    for name, length in (("filters", 4), ("kernel", 2)):
-        if len(settings[name]) != length:
-            raise InputError(
-                "setting out of range",
-                where=f"{where}, {name}",
-                expected=f"{length} numbers",
-                found=len(settings[name]),
-            )
+    settings = _settings(spec)
     magnitudes = keras.Input(shape=(spec.n_frames, spec.n_bins, N_CHANNELS), name="magnitudes")
     signal = network_input(ChannelsToBatch(name="channels_as_examples")(magnitudes), settings["input"])
     for index, n_filters in enumerate(settings["filters"], start=1):
@@ -88,3 +79,24 @@ def build(spec: NetworkSpec) -> Any:
     mask = layers.Reshape((spec.n_frames, spec.n_bins, 1), dtype=keras.config.floatx(), name="mask_patch")(mask)
     mask = ChannelsFromBatch(name="first_stem_mask")(mask)
     return keras.Model(magnitudes, {"masks": WithComplement(name="masks")(mask)}, name="ibm_cnn")
+
+
+def least_weights(spec: NetworkSpec) -> int:
+    """Return the weights of the convolutions and the dense layers, without biases."""
+    settings = _settings(spec)
+    pooled = math.ceil(spec.n_bins / settings["pool"])
+    flat = spec.n_frames * math.ceil(pooled / settings["pool"]) * settings["filters"][-1]
+    dense = convolution_weights((flat, *settings["dense"], spec.n_frames * spec.n_bins), 1)
+    return dense + convolution_weights((1, *settings["filters"]), math.prod(settings["kernel"]))
+
+
+def _settings(spec: NetworkSpec) -> dict[str, Any]:
+    settings = read_settings(spec, DEFAULTS, choices={"input": INPUTS})
+    if len(spec.stems) != 2:
+        raise InputError("wrong stems for ibm-cnn", expected="two", found=", ".join(spec.stems))
+    for name, length in (("filters", 4), ("kernel", 2)):
+        if len(settings[name]) != length:
+            where = f"model.settings of ibm-cnn, {name}"
+            found = len(settings[name])
+            raise InputError("setting out of range", where=where, expected=f"{length} numbers", found=found)
+    return settings

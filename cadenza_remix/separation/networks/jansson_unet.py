@@ -24,6 +24,7 @@ from cadenza_remix.separation.networks.network_layers import (
     activation,
     batch_norm,
     check_halvings,
+    convolution_weights,
     keras,
     layers,
     network_input,
@@ -65,6 +66,12 @@ def build(spec: NetworkSpec) -> Any:
     signal = network_input(ChannelsToBatch(name="channels_as_examples")(magnitudes), settings["input"])
     masks = mono_masks(signal, spec.stems, settings)
     return keras.Model(magnitudes, {"masks": ChannelsFromBatch(name="masks")(masks)}, name="unet")
+
+
+def least_weights(spec: NetworkSpec) -> int:
+    """Return the weights of the way down, for all stems."""
+    filters = read_settings(spec, DEFAULTS, choices=CHOICES, may_be_zero=("n_dropouts",))["filters"]
+    return len(spec.stems) * convolution_weights((1, *filters), 25)
 
 
 def mono_masks(signal: Any, stems: Sequence[str], settings: dict[str, Any]) -> Any:

@@ -8,6 +8,7 @@ rounded). Importing this module imports Keras and registers the layers: `keras.s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -168,6 +169,11 @@ def activation(kind: str, name: str) -> Any:
     if kind == "leaky_relu":
         return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=name)
     return {"relu": layers.ReLU, "elu": layers.ELU}[kind](name=name)
+
+
+def convolution_weights(widths: Sequence[int], kernel_size: int) -> int:
+    """Return the weights of a chain of convolutions between so many maps, without biases; dense ones: of size 1."""
+    return kernel_size * sum(before * behind for before, behind in pairwise(widths))
 
 
 def check_halvings(spec: NetworkSpec, n_levels: int) -> None:

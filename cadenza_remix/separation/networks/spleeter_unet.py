@@ -22,6 +22,7 @@ from cadenza_remix.separation.networks.network_layers import (
     activation,
     batch_norm,
     check_halvings,
+    convolution_weights,
     keras,
     layers,
     network_input,
@@ -80,6 +81,16 @@ def build(spec: NetworkSpec) -> Any:
         joined = layers.Concatenate(name="stem_maps")(maps)
     masks = StemMasks(len(spec.stems), settings["output"], name="masks")(joined)
     return keras.Model(magnitudes, {"masks": masks}, name="spleeter_unet")
+
+
+def least_weights(spec: NetworkSpec) -> int:
+    """Return the weights of the ways down, and of the head where it is shared."""
+    settings = read_settings(spec, DEFAULTS, choices=CHOICES, may_be_zero=("n_dropouts",))
+    filters, head = settings["filters"], settings["head_filters"]
+    way_down = convolution_weights((N_CHANNELS, *filters), 25)
+    if settings["encoder"] == "shared":
+        return way_down + convolution_weights((filters[0], head), 25)
+    return way_down * len(spec.stems)
 
 
 def _maps(signal: Any, prefix: str, settings: dict[str, Any], *, n_head: int, n_maps: int) -> Any:

@@ -9,7 +9,6 @@ Importing this module imports Keras and its back end.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from cadenza_remix.errors import InputError
@@ -21,6 +20,7 @@ from cadenza_remix.separation.networks.network_layers import (
     ChannelsToBatch,
     FullPrecisionLayer,
     check_halvings,
+    convolution_weights,
     keras,
     layers,
     network_input,
@@ -42,7 +42,7 @@ _TRANSFORM = ("sample_rate", "frame_length", "hop_length", "fft_length", "n_bins
 def build(spec: NetworkSpec) -> Any:
     """Return the network of a specification; see `cadenza_remix.separation.networks.architectures`.
 
-    The deep-clustering network in it has fresh weights; see `load_embedding_weights`.
+    The deep-clustering network in it has fresh weights: training takes those of a trained one (``initial_weights``).
 
     Raises
     ------
@@ -67,6 +67,14 @@ def build(spec: NetworkSpec) -> Any:
     return keras.Model(magnitudes, {"masks": ChannelsFromBatch(name="masks")(masks)}, name="uh_net")
 
 
+def least_weights(spec: NetworkSpec) -> int:
+    """Return the weights of the U-Net's way down, of its first layer with the embeddings, and of the inner network."""
+    settings = read_settings(spec, DEFAULTS, choices=jansson_unet.CHOICES, may_be_zero=("n_dropouts",))
+    inner = embedding_spec(spec)
+    way_down = convolution_weights((1 + inner.settings["n_dimensions"], *settings["filters"]), 25)
+    return len(spec.stems) * way_down + deep_clustering.least_weights(inner)
+
+
 def embedding_spec(spec: NetworkSpec) -> NetworkSpec:
     """Return the specification of the deep-clustering network in one of a UH-Net.
 
@@ -89,48 +97,6 @@ def embedding_spec(spec: NetworkSpec) -> NetworkSpec:
         given.pop(name, None)
     transform = {name: getattr(spec, name) for name in (*_TRANSFORM, "n_frames")}
     return default_spec("deep-clustering", spec.stems, **{**given, **transform})
-
-
-def load_embedding_weights(network: Any, source: Any) -> None:
-    """Put the weights of a trained deep-clustering network into a UH-Net.
-
-    Parameters
-    ----------
-    network : keras.Model
-        A UH-Net; it is changed.
-    source : keras.Model, str or Path
-        The deep-clustering network, its ``.keras`` file or the folder with a ``network.keras``. A mask head that it
-        may have is left out.
-
-    Raises
-    ------
-    InputError
-        There is no such file, or the network has other layers.
-    """
-    if isinstance(source, (str, Path)):
-        path = Path(source) / "network.keras" if Path(source).is_dir() else Path(source)
-        if not path.is_file():
-            raise InputError("no such network", where=source, expected="a .keras file or a folder with network.keras")
-        where, trained = str(source), keras.saving.load_model(path, compile=False)
-    else:
-        where, trained = source.name, source
-    layers_there = {layer.name: layer for layer in trained.layers}
-    pairs = []
-    for layer in network.get_layer(EMBEDDING_LAYER).layers:
-        shapes = [tuple(weight.shape) for weight in layer.weights]
-        there = layers_there.get(layer.name)
-        found = [tuple(weight.shape) for weight in there.weights] if there is not None else "no such layer"
-        if shapes and shapes != found:
-            raise InputError(
-                "not the deep-clustering network of this UH-Net",
-                where=f"{where}, layer {layer.name}",
-                expected=shapes,
-                found=found,
-            )
-        if there is not None and shapes:
-            pairs.append((layer, there))
-    for layer, there in pairs:
-        layer.set_weights(there.get_weights())
 
 
 @register_layer

@@ -28,13 +28,16 @@ from cadenza_remix.atomic import all_at_once
 from cadenza_remix.errors import InputError, ModelError
 from cadenza_remix.separation.models.fetching import sha256_of
 from cadenza_remix.separation.models.untrusted import plain_name, quoted, read_json, refusing, sha256_digits
-from cadenza_remix.separation.networks.architectures import NetworkSpec, build_network
+from cadenza_remix.separation.networks.architectures import NetworkSpec, build_network, least_weights
 from cadenza_remix.separation.trained import CARD_NAME
 from cadenza_remix.separation.trained.masks import Inference
 
 NETWORK_NAME = "network.keras"
 _FORMAT_VERSION = 1
 _WHAT = "not the note of a trained model"
+#: Below the folder of a training, the model is here.
+_OF_A_TRAINING = "model"
+_BYTES_OF_A_WEIGHT = 4
 #: What reading a damaged archive or one of another network raises.
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, zipfile.BadZipFile)
 
@@ -143,6 +146,8 @@ def read_model_folder(path: str | Path) -> TrainedModel:
     except (FileNotFoundError, NotADirectoryError) as error:
         found = f"no {CARD_NAME} in it" if folder.is_dir() else "no such folder"
         expected = f"a folder with {CARD_NAME} and {NETWORK_NAME}, as training writes it"
+        if (inner := folder / _OF_A_TRAINING / CARD_NAME).is_file():
+            found, expected = "the folder of a training", f"the model in it, {inner.parent}"
         raise InputError("no trained model", where=path, expected=expected, found=found) from error
     with refusing(note_path, _WHAT):
         if note["format_version"] != _FORMAT_VERSION:
@@ -179,14 +184,16 @@ def load_network(model: TrainedModel) -> Any:
     """
     network_path = model.path / NETWORK_NAME
     with refusing(model.path / CARD_NAME, "specification of no network of ours"):
+        _check_size(model.spec, network_path)
         network = build_network(model.spec)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what it leaves out: the checksum below tells
             network.load_weights(str(network_path))
     except _UNREADABLE as error:
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{network_path}: weights do not fit {model.spec.architecture}: {reason}") from error
+        raise ModelError(
+            f"{network_path}: weights do not fit {model.spec.architecture}: {_first_line(error)}"
+        ) from error
     if weights_digest(network) != model.weights_sha256:
         raise ModelError(f"{network_path}: other weights than those that {CARD_NAME} tells of")
     return network
@@ -200,6 +207,32 @@ def weights_digest(network: Any) -> str:
         digest.update(f"{array.shape};".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def _check_size(spec: NetworkSpec, network_path: Path) -> None:
+    """Refuse a network whose weights cannot be in the file, before there is memory for them: nothing in it is packed.
+
+    Raises
+    ------
+    ValueError
+        It is larger than its file, or the file is packed.
+    ModelError
+        The file is no archive.
+    """
+    n_bytes = network_path.stat().st_size
+    if (n_weights := least_weights(spec)) * _BYTES_OF_A_WEIGHT > n_bytes:
+        raise ValueError(f"{n_weights} weights or more, which is more than the {n_bytes} bytes of {NETWORK_NAME} hold")
+    try:
+        with zipfile.ZipFile(network_path) as archive:
+            is_packed = any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist())
+    except _UNREADABLE as error:
+        raise ModelError(f"{network_path}: weights do not fit {spec.architecture}: {_first_line(error)}") from error
+    if is_packed:
+        raise ValueError(f"{NETWORK_NAME} is packed: expected parts as they are, as Keras writes them")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
 
 
 def _bare(network: Any) -> Any:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cadenza_remix.audio.signal import STEMS
-from cadenza_remix.errors import InputError
+from cadenza_remix.errors import InputError, unknown_name
+from cadenza_remix.separation.models.untrusted import plain_name
 from cadenza_remix.training.data.augmentation import Augmentation
+from cadenza_remix.training.data.layouts import SPLITS
 from cadenza_remix.training.fit.plain import build, from_yaml, plain
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 #: What is left when other stems are taken out of a song.
 REST_TARGETS = ("accompaniment", "instrumental", "rest")
+_LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class DataSource:
     def __post_init__(self) -> None:
         if self.weight <= 0:
             raise InputError("setting out of range", where="weight", expected="above 0", found=self.weight)
+        if self.split not in ("", "all", *SPLITS):
+            raise unknown_name("split", self.split, [*SPLITS, "all"], where=self.path)
 
 
 @dataclass(frozen=True)
@@ -208,6 +214,9 @@ class TrainingConfig:
             if value is not None and value < least.get(name, 0):
                 expected = f"{least.get(name, 0)} or more"
                 raise InputError("setting out of range", where=f"training.{name}", expected=expected, found=value)
+        if self.seed > _LARGEST_SEED:
+            expected = f"at most {_LARGEST_SEED}"
+            raise InputError("setting out of range", where="training.seed", expected=expected, found=self.seed)
 
 
 @dataclass(frozen=True)
@@ -248,6 +257,18 @@ class TrainConfig:
     logs: LogConfig = field(default_factory=LogConfig)
     initial_weights: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # What the model's folder would refuse after hours is refused now.
+        try:
+            plain_name(self.name)
+        except ValueError as error:
+            expected = "a few plain words, no path"
+            raise InputError("wrong name of a model", where="name", expected=expected, found=self.name) from error
+        try:
+            json.dumps(plain(self.facts), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InputError("wrong setting", where="facts", expected="text and finite numbers", found=error) from error
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, folder: Path | None = None) -> TrainConfig:

@@ -10,6 +10,7 @@ from typing import Any
 
 from cadenza_remix.atomic import check_writable, write_text
 from cadenza_remix.errors import CadenzaError, InputError
+from cadenza_remix.runs.shards.claims import Claim
 from cadenza_remix.training.data.prefetch import BatchStream
 from cadenza_remix.training.data.songs import StemFile, TrainingSong
 from cadenza_remix.training.fit.checkpoints import Checkpoint, Checkpoints, write_checkpoint
@@ -20,8 +21,10 @@ from cadenza_remix.training.fit.export import export_model
 from cadenza_remix.training.fit.logs import CsvLog, TensorBoardLog
 from cadenza_remix.training.fit.result import Progress, Tell, TrainProgress, TrainResult
 from cadenza_remix.training.fit.schedules import check_schedule, learning_rate
-from cadenza_remix.training.fit.session import Session
+from cadenza_remix.training.fit.session import Session, memory_told
+from cadenza_remix.training.fit.stopping import Stopping
 from cadenza_remix.training.fit.validation import Validation, Validator
+from cadenza_remix.training.own_folder import own_folder
 
 #: An improvement of the score that is smaller counts as none.
 _LEAST_BETTER = 1e-6
@@ -56,8 +59,9 @@ class LoopState:
         self.n_losses += 1
 
     def take_mean_loss(self) -> float:
-        """Return the mean loss since this was last asked for."""
-        self.loss = self.loss_sum / self.n_losses
+        """Return the mean loss since this was last asked for; without any step since then, the same again."""
+        if self.n_losses:
+            self.loss = self.loss_sum / self.n_losses
         self.loss_sum, self.n_losses = 0.0, 0
         return self.loss
 
@@ -87,6 +91,9 @@ def train(
 ) -> TrainResult:
     """Train a model.
 
+    In the main thread, SIGINT (Ctrl-C) and SIGTERM stop it after the step at hand, when a checkpoint is written; a
+    second one ends the process at once.
+
     Parameters
     ----------
     config : TrainConfig
@@ -105,28 +112,34 @@ def train(
     ------
     InputError
         A setting, a song or a checkpoint cannot be used; the loss is no number; the configuration is another one than
-        the folder's. Checkpoints that were written stay as they are.
+        the folder's; another process trains in the folder. Checkpoints that were written stay as they are.
     OutputError
         Something cannot be written, or the disk is full.
     MissingDependencyError
         TensorBoard's package or the back end is not installed.
+    KeyboardInterrupt, SystemExit
+        After SIGINT; after SIGTERM, with status 143.
     """
     import yaml
 
-    folder = Path(out)
+    folder, tell = Path(out), tell or (lambda _: None)
     check_writable(folder)
-    loop = _Loop(config, folder, progress=progress, tell=tell or (lambda _: None))
-    loop.begin(resume=resume)
-    write_text(folder / "config.yaml", yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True))
-    with loop.session.scope():
-        loop.run()
-        return loop.finish()
+    with own_folder(folder, tell=tell) as claim, memory_told(config):
+        loop = _Loop(config, folder, progress=progress, tell=tell, claim=claim)
+        loop.begin(resume=resume)
+        write_text(folder / "config.yaml", yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True))
+        with loop.session.scope():
+            loop.run()
+            return loop.finish()
 
 
 class _Loop:
-    def __init__(self, config: TrainConfig, folder: Path, *, progress: Progress | None, tell: Tell) -> None:
+    def __init__(
+        self, config: TrainConfig, folder: Path, *, progress: Progress | None, tell: Tell, claim: Claim
+    ) -> None:
         needed = tuple(dict.fromkeys(stem for stems in config.data.targets.values() for stem in stems))
         self.config, self.folder, self._progress, self._tell = config, folder, progress, tell
+        self._claim, self._stopping = claim, Stopping(tell)
         self.train_songs = open_sources(config.data.train, split="train", sources_needed=needed)
         self.valid_songs = open_sources(config.data.valid, split="valid", sources_needed=needed)
         _check_held_out(self.train_songs, self.valid_songs)
@@ -153,6 +166,8 @@ class _Loop:
                 self.session.restore(checkpoint, where=self.checkpoints.last)
             self.state = LoopState(**state)
             self._tell(f"{self.folder}: goes on at step {self.state.step}")
+        elif self.session.taken is not None:
+            self._tell(str(self.session.taken))
         if self.config.logs.csv:
             columns = ["step", "seconds", "loss", "learning_rate", "waiting_share", "valid_loss"]
             columns += [f"valid_sdr_{stem}_db" for stem in self.session.spec.stems]
@@ -162,19 +177,17 @@ class _Loop:
         """Do steps until there is a reason to end."""
         state, training = self.state, self.config.training
         self._began_at = time.perf_counter() - state.seconds
-        if state.reason == "patience" or (reason := self._reason()):
-            state.reason = state.reason if state.reason == "patience" else reason
+        state.reason = "patience" if state.reason == "patience" else self._reason()
+        if state.reason and not self._is_validation_due():
             return
-        state.reason = ""
         songs = self.train_songs.songs
         options = {"n_workers": training.n_workers, "n_ahead": training.n_ahead}
         try:
-            with BatchStream(songs, self._settings, first_step=state.step, **options) as stream:
+            with self._stopping, BatchStream(songs, self._settings, first_step=state.step, **options) as stream:
                 self._prepare_validation()
+                if state.step and self._is_validation_due():  # it was stopped in the middle of that
+                    self._look_back(self._learning_rate())
                 self._steps(stream)
-        except KeyboardInterrupt:
-            self._save()
-            raise
         finally:
             if self._tensorboard is not None:
                 self._tensorboard.close()
@@ -202,6 +215,7 @@ class _Loop:
     def _steps(self, stream: BatchStream) -> None:
         state, batches, is_first = self.state, iter(stream), True
         while not state.reason:
+            self._leave_if_asked()
             began = time.perf_counter()
             try:
                 _, batch = next(batches)
@@ -220,39 +234,55 @@ class _Loop:
                 state.stepping_s += time.perf_counter() - began
                 state.waited_s += waited_s
             is_first = False
-            self._after_step(loss, rate)
+            state.seconds = time.perf_counter() - self._began_at
+            state.reason = self._reason()
+            self._look_back(rate, loss)
 
-    def _after_step(self, loss: float, rate: float) -> None:
+    def _look_back(self, rate: float, loss: float | None = None) -> None:
+        """Validate, log, save and tell, as far as it is time for that."""
         state, training = self.state, self.config.training
-        state.seconds = time.perf_counter() - self._began_at
-        state.reason = self._reason()
-        validation = None
-        if self._validator is not None and (state.step % training.validate_every_steps == 0 or state.reason):
-            validation = self._validate(self._validator)
+        validation = self._validate() if self._is_validation_due() else None
         if validation is not None or state.reason or state.step % self.config.logs.every_steps == 0:
             self._log(rate, validation)
-        if (
-            validation is not None
-            or state.reason
-            or time.perf_counter() - self._saved_at >= training.checkpoint_every_s
-        ):
+        is_time = time.perf_counter() - self._saved_at >= training.checkpoint_every_s
+        if validation is not None or state.reason or is_time:
             self._save()
         if self._progress is not None:
-            left = self._seconds_left()
+            loss, left_s = state.loss if loss is None else loss, self._seconds_left()
             self._progress(
                 TrainProgress(
-                    state.step, training.max_steps, loss, rate, state.seconds, left, state.waiting_share, validation
+                    state.step, training.max_steps, loss, rate, state.seconds, left_s, state.waiting_share, validation
                 )
             )
 
-    def _validate(self, validator: Validator) -> Validation:
+    def _leave_if_asked(self) -> None:
+        """End here, with a checkpoint, where a signal asked for it; without one where the folder is another's now."""
+        if self._claim.lost:
+            raise InputError("another process has taken this folder over", where=self.folder, expected="one at a time")
+        if self._stopping.asked:
+            self._save()
+            self._tell(f"{self.folder}: saved at step {self.state.step}")
+            self._stopping.leave()
+
+    def _is_validation_due(self) -> bool:
+        """Tell whether this step is one of those that are validated, and was not yet."""
+        state = self.state
+        is_one = state.step % self.config.training.validate_every_steps == 0 or bool(state.reason)
+        return is_one and state.validated_step != state.step and bool(self.valid_songs.songs)
+
+    def _validate(self) -> Validation:
         state, config = self.state, self.config
+        assert self._validator is not None
         with self.session.averaged():
-            validation = validator.validate(self.session.model)
-            if not math.isfinite(validation.loss):
-                raise InputError("validation loss is no number", where=f"step {state.step}", found=validation.loss)
-            if state.note_validation(validation):
-                write_checkpoint(self.checkpoints.best, self._checkpoint())
+            validation = self._validator.validate(self.session.model, should_stop=lambda: self._stopping.asked)
+            if validation is not None:
+                if not math.isfinite(validation.loss):
+                    raise InputError("validation loss is no number", where=f"step {state.step}", found=validation.loss)
+                if state.note_validation(validation):
+                    write_checkpoint(self.checkpoints.best, self._checkpoint())
+        if validation is None:
+            self._leave_if_asked()
+            raise AssertionError("a validation ends early only when asked to")
         if config.optimiser.schedule == "plateau" and state.n_since_reduction >= config.optimiser.plateau_patience:
             state.n_reductions += 1
             state.n_since_reduction = 0
@@ -335,5 +365,5 @@ def _check_same(now: dict[str, Any], before: dict[str, Any], folder: Path) -> No
             raise InputError(
                 "belongs to another configuration",
                 where=folder,
-                expected=f"the same {section} as in its config.yaml, or another --out",
+                expected=f"the same {section} as in its config.yaml, another --out, or --fresh",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -126,13 +127,13 @@ def _made(hint: Any, value: Any, where: str) -> Any:
     if hint is Path and isinstance(value, str | Path) and str(value):
         return Path(value)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is float and is_number:
+    if hint is float and is_number and math.isfinite(value):
         return float(value)
     if hint in (int, str, bool) and type(value) is hint:
         return value
     kinds: dict[Any, str] = {
         int: "a whole number",
-        float: "a number",
+        float: "a finite number",
         str: "text",
         bool: "true or false",
         Path: "a path",
@@ -157,4 +158,8 @@ def _joined(where: str, name: str) -> str:
 
 
 def _line(error: BaseException) -> str:
+    """Return an error of YAML with its place, the first line of any other."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"{getattr(error, 'problem', None) or 'an error'} in line {mark.line + 1}, column {mark.column + 1}"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -12,9 +12,13 @@ from cadenza_remix.errors import InputError
 from cadenza_remix.separation.networks.backend import ComputeDevice, choose_device, load_keras
 from cadenza_remix.training.fit.checkpoints import Checkpoint, set_values, values_of
 from cadenza_remix.training.fit.config import TrainConfig, TrainingConfig
+from cadenza_remix.training.fit.initial_weights import TakenWeights, begin_weights
 
 if TYPE_CHECKING:
     from cadenza_remix.separation.networks.architectures import NetworkSpec
+
+#: Of Python and NumPy, TensorFlow, PyTorch; JAX says RESOURCE_EXHAUSTED.
+_OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,15 @@ class Session:
     device : ComputeDevice
     n_devices : int
         On which each batch is shared out.
+    taken : TakenWeights or None
+        What it got of another model.
     """
 
     spec: NetworkSpec
     model: Any
     device: ComputeDevice
     n_devices: int
+    taken: TakenWeights | None = None
 
     @classmethod
     def begin(cls, config: TrainConfig) -> Session:
@@ -65,9 +72,8 @@ class Session:
             optimiser = build_optimiser(config.optimiser, config.training.precision)
             model.compile(optimizer=optimiser, jit_compile=_is_compiled(config.training.jit, device))
             optimiser.build(network.trainable_variables)
-            if config.initial_weights is not None:
-                take_weights(network, config.initial_weights)
-        return cls(spec, model, device, n_devices)
+            taken = begin_weights(network, config.initial_weights)
+        return cls(spec, model, device, n_devices, taken)
 
     @property
     def network(self) -> Any:
@@ -118,25 +124,21 @@ def check_outputs(network: Any, needs: frozenset[str], spec: NetworkSpec) -> Non
         raise InputError("loss of another network", where="loss", expected=", ".join(sorted(missing)), found=found)
 
 
-def take_weights(network: Any, folder: Path) -> int:
-    """Copy weights of a trained model into those of the same place and shape; return how many there were.
-
-    Raises
-    ------
-    InputError
-        There are none.
-    """
-    from cadenza_remix.separation.trained.folder import load_network, read_model_folder
-
-    given = {weight.path: weight for weight in load_network(read_model_folder(folder)).weights}
-    fitting = [
-        weight for weight in network.weights if weight.path in given and weight.shape == given[weight.path].shape
-    ]
-    if not fitting:
-        raise InputError("no weights for this network", where=folder, expected=f"layers as {network.name} has")
-    for weight in fitting:
-        weight.assign(given[weight.path])
-    return len(fitting)
+@contextmanager
+def memory_told(config: TrainConfig) -> Iterator[None]:
+    """Turn what NumPy and the back ends raise when memory is short into one line."""
+    try:
+        yield
+    except Exception as error:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        if not names & _OUT_OF_MEMORY and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise InputError(
+            "not enough memory for a step",
+            where="training.batch_size",
+            expected=f"less than {config.training.batch_size}, or a smaller model.n_frames or network",
+            found=(str(error).strip().splitlines() or ["nothing left"])[0],
+        ) from error
 
 
 def _share_out(training: TrainingConfig, device: ComputeDevice) -> int:

@@ -83,18 +83,21 @@ class Validator:
         n_batches = training.n_valid_batches if songs else 0
         self._batches = [make_batch(songs, fixed, index) for index in range(n_batches)]
 
-    def validate(self, model: Any) -> Validation:
-        """Validate a trainee as it is now."""
+    def validate(self, model: Any, *, should_stop: Callable[[], bool] = lambda: False) -> Validation | None:
+        """Validate a trainee as it is now; None where it was asked to stop before the end."""
         losses = []
         for batch in self._batches:
+            if should_stop():
+                return None
             model.reset_metrics()
             losses.append(float(model.test_on_batch(batch, return_dict=True)["loss"]))
-        return Validation(sum(losses) / len(losses), self.sdr_db(model.network) if self._songs else {})
+        sdr_db = self.sdr_db(model.network, should_stop) if self._songs else {}
+        return None if sdr_db is None else Validation(sum(losses) / len(losses), sdr_db)
 
-    def sdr_db(self, network: Any) -> dict[str, float]:
+    def sdr_db(self, network: Any, should_stop: Callable[[], bool] = lambda: False) -> dict[str, float] | None:
         """Separate the songs at 44.1 kHz, as `TrainedSeparator` does, and return each stem's mean SDR.
 
-        A stem that is silent in a song, or nearly, does not count there.
+        A stem that is silent in a song, or nearly, does not count there. None where it was asked to stop.
         """
         high_band: HighBand = "zeros" if rest_index(self._spec.stems) is None else "residual"
         inference = inference_of(network, self._spec, self._settings, self._centroid_songs)
@@ -104,7 +107,11 @@ class Validator:
             targets = read_targets(song, self._settings, sample_rate=SAMPLE_RATE, seconds=self._seconds)
             mixture = Audio(targets.sum(axis=0), SAMPLE_RATE, song.name)
             threshold = max(rms(mixture.samples) * float(db_to_lin(-_QUIET_DB)), _SILENT)
-            blocks = list(engine.separate(AudioBlocks(mixture).blocks()))
+            blocks = []
+            for block in engine.separate(AudioBlocks(mixture).blocks()):
+                if should_stop():
+                    return None
+                blocks.append(block)
             estimates = np.concatenate(blocks, axis=-1)
             for stem, target, estimate in zip(scores, targets, estimates, strict=True):
                 if rms(target) >= threshold:

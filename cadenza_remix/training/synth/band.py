@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-import os
+import pickle
+import queue
+import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from cadenza_remix.atomic import check_writable, write_json
-from cadenza_remix.errors import InputError
+from cadenza_remix.errors import InputError, OutputError
+from cadenza_remix.runs.processes import Worker, one_thread_each
 from cadenza_remix.runs.progress import NoProgress, Progress
+from cadenza_remix.training.own_folder import own_folder
 from cadenza_remix.training.synth.production import BandSettings, make_song
 from cadenza_remix.training.synth.samples import open_samples
 from cadenza_remix.training.synth.song import random_plan
@@ -36,7 +38,8 @@ SHORTEST_SONG_S, LONGEST_SONG_S = 5.0, 1200.0
 _STAGE = "songs"
 #: Where more of the songs are for testing, none are left for validation.
 _LARGEST_VALID_SHARE = 0.34
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+#: Five tracks of two channels in 16 bits at 44.1 kHz.
+_BYTES_PER_S = 5 * 2 * 2 * 44_100
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,9 @@ def synthesise_songs(
 ) -> SynthReport:
     """Make songs whose stems add up to the mixture, in MUSDB18-HQ's layout: ``<out>/{train,test}/<song>/<stem>.wav``.
 
-    Songs that are there whole are not made again, so that a call that was stopped goes on,
-    and one with more hours adds
-    songs. ``<out>/dataset.json`` holds the settings, ``song.json`` beside each song its tempo, key, form and sounds.
+    Songs that are there whole are not made again, so that a call that was stopped goes on, one with more hours adds
+    songs, and one with fewer takes none away. ``<out>/dataset.json`` holds the settings, ``song.json`` beside each song
+    its tempo, key, form and sounds.
 
     Parameters
     ----------
@@ -119,14 +122,15 @@ def synthesise_songs(
     Raises
     ------
     InputError
-        Senseless settings; a folder that holds songs made with others.
+        Senseless settings; a folder that holds songs made with others, or in which another process works.
     MissingDependencyError
         A SoundFont without fluidsynth or mido; a voice engine that is not installed.
     OutputError
-        Nothing can be written there.
+        Nothing can be written there, or there is not enough space.
+    WorkerLostError
+        A worker was killed from outside.
     """
     out = Path(out)
-    tell = progress or NoProgress()
     _check_numbers(hours, seed, n_workers, song_length_s, test_share)
     settings = BandSettings(
         seed=seed,
@@ -139,18 +143,46 @@ def synthesise_songs(
     if out.exists() and not out.is_dir():
         raise InputError("is a file", where=out, expected="a folder for the songs")
     check_writable(out)
+    tell = progress or NoProgress()
+    with own_folder(out, tell=tell.say):
+        return _fill(out, hours, settings, facts, test_share, n_workers, tell)
+
+
+def _fill(
+    out: Path,
+    hours: float,
+    settings: BandSettings,
+    facts: dict[str, Any],
+    test_share: float,
+    n_workers: int,
+    progress: Progress,
+) -> SynthReport:
+    """Make the songs that are missing."""
+    _check_disk(out, hours * 3600, shutil.disk_usage(out).total)  # before they are planned one by one
     _claim(out, facts)
     remove_dead_parts(out)
     jobs = _plan_jobs(out, settings, hours, test_share)
     missing = [job for job in jobs if not is_whole(job.folder)]
-    duration_s = sum(job.duration_s for job in jobs)
-    tell.start(_STAGE, duration_s)
-    tell.advance(_STAGE, duration_s - sum(job.duration_s for job in missing))
+    duration_s, missing_s = (sum(job.duration_s for job in some) for some in (jobs, missing))
+    _check_disk(out, missing_s, shutil.disk_usage(out).free)
+    progress.start(_STAGE, duration_s)
+    progress.advance(_STAGE, duration_s - missing_s)
     _write_lists(out, jobs)
-    for job in _done(missing, n_workers):
-        tell.advance(_STAGE, job.duration_s)
+    try:
+        for job in _done(missing, n_workers):
+            progress.advance(_STAGE, job.duration_s)
+    finally:
+        remove_dead_parts(out)
     counts = Counter(job.split for job in jobs)
     return SynthReport(out, len(jobs), len(missing), duration_s, counts["train"], counts["valid"], counts["test"])
+
+
+def _check_disk(out: Path, seconds: float, n_bytes: int) -> None:
+    """Refuse what cannot be kept; a disk that does not tell its size (0) is believed."""
+    needed = seconds * _BYTES_PER_S
+    if 0 < n_bytes < needed:
+        found = f"{n_bytes / 1e9:,.1f} GB"
+        raise OutputError(f"{out}: not enough space for the songs: expected {needed / 1e9:,.1f} GB, found {found}")
 
 
 def _check_numbers(
@@ -214,17 +246,18 @@ def _claim(out: Path, facts: dict[str, Any]) -> None:
 
 
 def _plan_jobs(out: Path, settings: BandSettings, hours: float, test_share: float) -> list[_Job]:
-    """Return all songs of the set; a longer set begins with the songs of a shorter one."""
+    """Return all songs of the set; a longer set begins with the songs of a shorter one, and is never made shorter."""
     jobs: list[_Job] = []
-    total_s, number = 0.0, 0
-    while total_s < hours * 3600:
-        plan = random_plan(np.random.default_rng([settings.seed, number, 0]), song_length_s=settings.song_length_s)
+    total_s = 0.0
+    while True:
+        number = len(jobs)
         split = _split_of(number, test_share)
         folder = out / ("test" if split == "test" else "train") / f"band_{number:05d}"
+        if total_s >= hours * 3600 and not is_whole(folder):
+            return jobs
+        plan = random_plan(np.random.default_rng([settings.seed, number, 0]), song_length_s=settings.song_length_s)
         jobs.append(_Job(number, split, folder, settings, plan.duration_s))
         total_s += plan.duration_s
-        number += 1
-    return jobs
 
 
 def _split_of(number: int, share: float) -> str:
@@ -239,14 +272,21 @@ def _split_of(number: int, share: float) -> str:
 
 
 def _write_lists(out: Path, jobs: list[_Job]) -> None:
-    """Write the lists of songs as the challenge has them: validation songs lie in the folder ``train``, too."""
+    """Write the lists of songs as the challenge has them: validation songs lie in the folder ``train``, too.
+
+    A split without songs has no list: an empty one is none that the challenge knows.
+    """
     for split in ("train", "valid", "test"):
         songs = [
             {"Track Name": job.folder.name, "Genre": "", "Source": "synthetic band", "License": "", "Split": split}
             for job in jobs
             if job.split == split
         ]
-        write_json(out / "metadata" / f"musdb18.{split}.json", songs)
+        path = out / "metadata" / f"musdb18.{split}.json"
+        if songs:
+            write_json(path, songs)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _done(jobs: list[_Job], n_workers: int) -> Iterator[_Job]:
@@ -255,35 +295,41 @@ def _done(jobs: list[_Job], n_workers: int) -> Iterator[_Job]:
         for job in jobs:
             yield _make(job)
         return
-    context = multiprocessing.get_context("spawn")
-    with _one_thread_each():
-        executor = ProcessPoolExecutor(min(n_workers, len(jobs)), mp_context=context)
+    waiting: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+    for job in jobs:
+        waiting.put(job)
+    made: queue.SimpleQueue[_Job | BaseException] = queue.SimpleQueue()
+
+    def drive(worker: Worker) -> None:
         try:
-            waiting: set[Future[_Job]] = {executor.submit(_make, job) for job in jobs}
-            while waiting:
-                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    yield future.result()
-        finally:  # after a failure, too, songs that were begun are finished, and no other is begun
-            executor.shutdown(wait=True, cancel_futures=True)
+            while True:
+                made.put(cast("_Job", worker.do(waiting.get_nowait())))
+        except queue.Empty:
+            return
+        except BaseException as error:
+            made.put(error)
+
+    # Started by this thread, since they are bound to its life: however it ends, they end, too.
+    workers = [Worker(pickle.dumps(_make), environment=one_thread_each(), is_bound=True) for _ in jobs[:n_workers]]
+    threads = [threading.Thread(target=drive, args=(worker,), name="songs", daemon=True) for worker in workers]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in jobs:
+            done = made.get()
+            if isinstance(done, BaseException):
+                raise done
+            yield done
+    finally:
+        for worker in workers:
+            worker.kill()
+        for thread in threads:
+            thread.join()
+        for worker in workers:
+            worker.close()
 
 
 def _make(job: _Job) -> _Job:
     song = make_song(job.number, job.settings)
     write_song(job.folder, song.stems, song.facts)
     return job
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let worker processes compute on one thread each: they share the cores already."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

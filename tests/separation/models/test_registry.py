@@ -104,7 +104,7 @@ def test_an_unknown_separator_is_refused_with_the_known_ones():
 
 # --- Rules ---
 
-PUBLIC = {"torchaudio:hdemucs_high", "openunmix:umxhq"}
+PUBLIC = {"cadenza:mini", "torchaudio:hdemucs_high", "openunmix:umxhq"}
 
 
 @pytest.mark.parametrize("name", [*model_names(), *separator_card_names(), "spleeter:2stems+hpss"])
@@ -120,7 +120,7 @@ def test_rules_allow_what_they_allow(name):
             check_rules(facts, rules)
         line = str(caught.value)
         assert line.startswith(f"{facts.name}: barred by the rules of {rules} (")
-        assert "such as torchaudio:hdemucs_high or openunmix:umxhq" in line
+        assert "such as cadenza:mini or torchaudio:hdemucs_high or openunmix:umxhq" in line
         assert facts.training_data in line
 
 

@@ -70,26 +70,6 @@ def test_both_directions_of_time_are_seen():
     assert (moved > 1e-4).all()
 
 
-def test_uh_net_sees_the_trained_embeddings(tmp_path):
-    from cadenza_remix.separation.networks.uh_net import EMBEDDING_LAYER, load_embedding_weights
-
-    trained = small_network("deep-clustering", seed=11, mask_head=True)
-    network = small_network("uh-net", seed=12)
-    expected = values(trained(magnitudes(), training=False)["embeddings"])
-    inner = network.get_layer(EMBEDDING_LAYER)
-    before = values(network(magnitudes(), training=False)["masks"])
-    assert np.abs(values(inner(magnitudes(), training=False)) - expected).max() > 0.1
-    load_embedding_weights(network, trained)
-    np.testing.assert_array_equal(values(inner(magnitudes(), training=False)), expected)
-    # And what the U-Net says depends on it.
-    assert np.abs(values(network(magnitudes(), training=False)["masks"]) - before).max() > 0.01
-    trained.save(tmp_path / "network.keras")
-    for source in (tmp_path, tmp_path / "network.keras", str(tmp_path)):
-        other = small_network("uh-net", seed=13)
-        load_embedding_weights(other, source)
-        np.testing.assert_array_equal(values(other.get_layer(EMBEDDING_LAYER)(magnitudes(), training=False)), expected)
-
-
 def test_frozen_embeddings_stay_frozen(tmp_path):
     import keras
 
@@ -106,22 +86,6 @@ def test_frozen_embeddings_stay_frozen(tmp_path):
         for weight, was in zip(inner.weights, measured, strict=True):
             np.testing.assert_array_equal(np.array(weight), was)
     assert tuned.get_layer(EMBEDDING_LAYER).trainable_weights
-
-
-def test_other_networks_are_refused_for_the_embeddings(tmp_path):
-    from cadenza_remix.separation.networks.uh_net import load_embedding_weights
-
-    network = small_network("uh-net")
-    before = network.get_weights()
-    with pytest.raises(InputError, match="layer lstm1: not the deep-clustering network of this UH-Net"):
-        load_embedding_weights(network, small_network("deep-clustering", units=6))
-    with pytest.raises(InputError, match=r"layer lstm1.*found no such layer"):
-        load_embedding_weights(network, small_network("unet", input="log"))
-    with pytest.raises(InputError, match="no such network"):
-        load_embedding_weights(network, tmp_path / "absent")
-    # Nothing was changed on the way.
-    for was, now in zip(before, network.get_weights(), strict=True):
-        np.testing.assert_array_equal(now, was)
 
 
 def test_embedding_network_may_be_a_whole_specification():

@@ -187,10 +187,11 @@ def test_a_missing_or_cut_network_is_refused(copy):
         read_model_folder(copy)
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive at all", "cut"])
+@pytest.mark.parametrize("content", [b"", b"PK", bytes(9000), "cut"])
 def test_a_network_that_cannot_be_read_is_refused_though_its_checksum_fits(copy, content):
     network = copy / "network.keras"
-    network.write_bytes(network.read_bytes()[:3000] if content == "cut" else content)
+    whole = network.read_bytes()
+    network.write_bytes(whole[: len(whole) - 500] if content == "cut" else content)
     with_note(copy, sha256=True)
     with pytest.raises(ModelError, match=r"network\.keras: weights do not fit unet: ") as caught:
         load_network(read_model_folder(copy))
@@ -216,6 +217,35 @@ def test_a_specification_that_builds_nothing_is_refused(copy):
     with_note(copy, spec=spec | {"settings": {"filters": "many"}})
     with pytest.raises(ModelError, match=r"model\.json: specification of no network of ours: InputError"):
         load_network(read_model_folder(copy))
+
+
+@pytest.mark.parametrize("settings", [{"filters": [10**6]}, {"filters": [3000, 3000]}, {"filters": [10**30, 4]}])
+def test_a_network_larger_than_its_file_is_refused_before_it_is_built(copy, settings):
+    spec = json.loads((copy / "model.json").read_text())["spec"]
+    with_note(copy, spec=spec | {"settings": settings})
+    with pytest.raises(ModelError, match=r"specification of no network of ours: .* weights or more, which is more"):
+        load_network(read_model_folder(copy))
+
+
+def test_a_packed_network_is_refused(copy):
+    network = copy / "network.keras"
+    with zipfile.ZipFile(network) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(network, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+        archive.writestr("zeros", bytes(10**6))
+    with_note(copy, sha256=True)
+    with pytest.raises(ModelError, match=r"specification of no network of ours: .*network\.keras is packed"):
+        load_network(read_model_folder(copy))
+
+
+def test_the_folder_of_a_training_is_told_from_that_of_its_model(made, tmp_path):
+    run = tmp_path / "my run"
+    shutil.copytree(made, run / "model")
+    with pytest.raises(InputError, match=r"my run: no trained model: expected the model in it, .*my run/model, found"):
+        read_model_folder(run)
+    assert read_model_folder(f"{run}/model/").name == "small"
 
 
 def test_code_in_a_keras_file_is_never_run(copy, tmp_path):

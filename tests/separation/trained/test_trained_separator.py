@@ -135,11 +135,16 @@ def test_the_residual_needs_a_stem_and_is_the_way_where_there_is_one(tmp_path, f
         TrainedSeparator(model, options=SeparationOptions(high_band="residual"))
 
 
-def test_a_path_is_a_separator(folder, monkeypatch):
+def test_a_path_is_a_separator(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder.parent)
     for name in (folder, str(folder), "./unet", "unet", Path("unet")):
         separator = load_separator(name, rules="icassp2024")
         assert (separator.name, separator.model.spec.architecture) == ("small", "unet")
+    shutil.copytree(folder, tmp_path / "my run" / "model")
+    monkeypatch.chdir(tmp_path)
+    assert load_separator("my run/model/").fingerprint == separator.fingerprint
+    with pytest.raises(InputError, match=r"^my run: no trained model: expected the model in it, my run/model, found"):
+        load_separator("my run")
     monkeypatch.setenv("HOME", str(folder.parent))
     monkeypatch.setenv("USERPROFILE", str(folder.parent))
     assert load_separator("~/unet").fingerprint == separator.fingerprint

@@ -15,6 +15,7 @@ from numpy.testing import assert_array_equal
 
 from cadenza_remix.atomic import is_running
 from cadenza_remix.errors import InputError
+from cadenza_remix.runs.processes import WorkerLostError
 from cadenza_remix.training.data.excerpts import ExcerptSettings, make_batch
 from cadenza_remix.training.data.prefetch import BatchStream
 from cadenza_remix.training.data.songs import StemFile, TrainingSong
@@ -59,6 +60,14 @@ def test_broken_file_reaches_the_trainer(songs):
     songs[1].stems["drums"][0].path.unlink()
     with BatchStream(songs, SETTINGS, n_workers=1) as stream, pytest.raises(InputError, match=r"drums\.wav"):
         take(stream, 1)
+
+
+def test_killed_worker_reaches_the_trainer(songs):
+    with BatchStream(songs, SETTINGS, n_workers=1, n_ahead=1) as stream:
+        take(stream, 1)
+        os.kill(stream._workers[0]._process.pid, signal.SIGKILL)
+        with pytest.raises(WorkerLostError, match="SIGKILL"):
+            take(stream, 5)
 
 
 def test_look_ahead_is_bounded(songs, tmp_path):

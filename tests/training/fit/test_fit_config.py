@@ -85,6 +85,12 @@ def test_round_trip_by_plain_values(path):
         ("model.stems=[voice, piano]", "model.stems"),
         ("max_steps", "expected key=value"),
         ("name=null", "name"),
+        ("name=a/b", "name: wrong name of a model"),
+        ("facts={score: .nan}", "facts: wrong setting"),
+        ("optimiser.learning_rate=.inf", "expected a finite number"),
+        ("training.seed=-1", "training.seed"),
+        ("training.seed=4294967296", "at most 4294967295"),
+        ("data.train[0].split=dev", r"unknown split 'dev': expected one of train, valid, test, all"),
     ],
 )
 def test_mistakes_are_refused_by_name(path, override, message):
@@ -99,7 +105,7 @@ def test_missing_file_and_missing_setting_are_named(tmp_path):
     with pytest.raises(InputError, match="model: setting is missing"):
         load_config(tmp_path / "half.yaml")
     (tmp_path / "broken.yaml").write_text("name: [x\n")
-    with pytest.raises(InputError, match=r"broken\.yaml"):
+    with pytest.raises(InputError, match=r"broken\.yaml: .* in line \d, column \d"):
         load_config(tmp_path / "broken.yaml")
 
 

@@ -1,14 +1,23 @@
 """The synthetic band's data sets: exact sums, the same bytes from the same seed, going on after an interruption."""
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from cadenza_remix.errors import InputError
+from cadenza_remix.errors import InputError, OutputError
+from cadenza_remix.training.data.datasets import open_dataset
+from cadenza_remix.training.own_folder import IN_USE, own_folder
 from cadenza_remix.training.synth.band import synthesise_songs
 from cadenza_remix.training.synth.writing import write_song
 
@@ -61,6 +70,70 @@ def test_stems_add_up_to_the_mixture_exactly(dataset):
         np.testing.assert_array_equal(total, integers(song / "mixture.wav"))
 
 
+def test_validation_songs_are_listed_and_lie_with_those_to_train_on(dataset, tmp_path):
+    # Of a set in which every second song is for testing none is left for validation.
+    out, report = dataset
+    assert report.n_valid == 0
+    assert {path.name for path in (out / "metadata").iterdir()} == {"musdb18.test.json", "musdb18.train.json"}
+    assert {song.name: song.split for song in open_dataset(out)} == {"band_00000": "train", "band_00001": "test"}
+    short = {"song_length_s": (5.0, 5.5), "test_share": 0.3, "hours": 8 / 3600}
+    report = synthesise_songs(tmp_path / "set", **SETTINGS | short)
+    assert (report.n_train, report.n_valid, report.n_test) == (1, 1, 0)
+    lists = {
+        path.name: [song["Track Name"] for song in json.loads(path.read_text())]
+        for path in (tmp_path / "set" / "metadata").iterdir()
+    }
+    assert lists == {"musdb18.train.json": ["band_00000"], "musdb18.valid.json": ["band_00001"]}
+    splits = {song.name: song.split for song in open_dataset(tmp_path / "set")}
+    assert splits == {"band_00000": "train", "band_00001": "valid"}
+    assert (tmp_path / "set/train/band_00001/mixture.wav").exists()
+
+
+def test_workers_change_nothing(dataset, tmp_path):
+    synthesise_songs(tmp_path / "set", **SETTINGS | {"n_workers": 2})
+    assert digests(tmp_path / "set") == digests(dataset[0])
+
+
+def workers_of(process_id):
+    """Return the numbers of the processes that make songs, without the programs that look for voices."""
+    found = []
+    for number in Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError):
+            if b"runs.processes" in Path(f"/proc/{number}/cmdline").read_bytes():
+                found.append(int(number))
+    return found
+
+
+def test_a_killed_worker_is_one_line_and_leaves_nothing_unfinished(tmp_path):
+    command = [sys.executable, "-m", "cadenza_remix", "data", "synth", "--out", "set", "--hours", "0.2"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (workers := workers_of(process.pid)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(workers[0], signal.SIGKILL)
+        _, errors = process.communicate(timeout=120)
+    lines = [line for line in errors.splitlines() if "Making songs" not in line]
+    assert process.returncode == 2
+    assert len(lines) == 1, errors
+    assert lines[0].startswith("cadenza-remix: error: the worker ended without an answer: found SIGKILL")
+    assert not list(tmp_path.glob("set/*/.*"))
+    assert not (tmp_path / "set" / IN_USE).exists()
+
+
+def test_more_than_the_disk_holds_is_refused_before_anything_is_planned(tmp_path):
+    began = time.monotonic()
+    with pytest.raises(OutputError, match=r"not enough space for the songs: expected .* GB, found .* GB"):
+        synthesise_songs(tmp_path / "set", **SETTINGS | {"hours": 1e9})
+    assert time.monotonic() - began < 30
+    assert list((tmp_path / "set").iterdir()) == []
+
+
+def test_two_calls_in_one_folder_are_refused(tmp_path):
+    (tmp_path / "set").mkdir()
+    with own_folder(tmp_path / "set"), pytest.raises(InputError, match="works in this folder"):
+        synthesise_songs(tmp_path / "set", **SETTINGS)
+
+
 def test_levels_are_those_of_a_mix(dataset):
     for song in songs_of(dataset[0]):
         mixture = integers(song / "mixture.wav") / 32768
@@ -80,6 +153,14 @@ def test_a_deleted_song_is_made_again_with_the_same_bytes_and_no_other(dataset):
     assert report.n_made == 1
     assert digests(out) == before
     assert (out / "train/band_00000/mixture.wav").stat().st_mtime_ns == kept
+
+
+def test_a_call_with_fewer_hours_leaves_the_set_as_it_is(dataset):
+    out, whole = dataset
+    before = digests(out)
+    report = synthesise_songs(out, **SETTINGS | {"hours": 1 / 3600})
+    assert (report.n_made, report.n_songs, report.duration_s) == (0, 2, whole.duration_s)
+    assert digests(out) == before
 
 
 def test_a_song_that_is_not_whole_is_made_again(dataset):
