@@ -205,7 +205,7 @@ def main() -> int:
     report = Report("One small model under each loss", packages=["numpy", "keras"])
     length = f"{options.steps} steps" if options.steps else f"{options.minutes:g} minutes"
     report.add(" ".join(line.strip() for line in __doc__.split("\n\n")[2].splitlines()))
-    report.add(f"\nTraining: {length} each, seed {options.seed}; {len(passages)} passages.\n")
+    report.add(f"\nTraining: {length} each, seed {options.seed}. Passages: {len(passages)}.\n")
     columns = ["loss", *(f"SDR {stem}, dB" for stem in STEMS), *(f"HAAQI {stem}" for stem in STEMS), "HAAQI", "steps"]
     report.table("Means over passages (and audiograms)", columns, rows)
     report.finish(options.out)

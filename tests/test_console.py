@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from cadenza_remix.console import LineProgress, exit_status, real_time, tell
+from cadenza_remix.console import LineProgress, exit_status, real_time, shown_steps, tell
 from cadenza_remix.errors import InputError
 
 
@@ -60,6 +60,14 @@ def test_progress_in_seconds_of_music_tells_the_speed(capsys, monkeypatch):
     assert first == "Separating (s of music): 0 of 240"
     assert middle == "Separating (s of music): 120 of 240, 12x real time, 10 s left"
     assert last == "Separating (s of music): 240 of 240, 24x real time"
+
+
+def test_steps_in_a_log_are_told_now_and_then_and_messages_always(capsys):
+    with shown_steps("Training") as steps:
+        steps.show(1, 90, "loss 0.5", float("inf"))
+        steps.show(2, 90, "loss 0.4", 30.0)  # too soon
+        steps.say("step 2: [good]")
+    assert capsys.readouterr().err == "Training: 1 of 90, loss 0.5\nstep 2: [good]\n"
 
 
 def test_names_stay_as_they_are(capsys):

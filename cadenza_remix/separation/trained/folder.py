@@ -219,16 +219,16 @@ def _check_size(spec: NetworkSpec, network_path: Path) -> None:
     ModelError
         The file is no archive.
     """
-    n_bytes = network_path.stat().st_size
-    if (n_weights := least_weights(spec)) * _BYTES_OF_A_WEIGHT > n_bytes:
-        raise ValueError(f"{n_weights} weights or more, which is more than the {n_bytes} bytes of {NETWORK_NAME} hold")
     try:
+        n_bytes = network_path.stat().st_size
         with zipfile.ZipFile(network_path) as archive:
             is_packed = any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist())
     except _UNREADABLE as error:
         raise ModelError(f"{network_path}: weights do not fit {spec.architecture}: {_first_line(error)}") from error
     if is_packed:
         raise ValueError(f"{NETWORK_NAME} is packed: expected parts as they are, as Keras writes them")
+    if (n_weights := least_weights(spec)) * _BYTES_OF_A_WEIGHT > n_bytes:
+        raise ValueError(f"{n_weights} weights or more, which is more than the {n_bytes} bytes of {NETWORK_NAME} hold")
 
 
 def _first_line(error: BaseException) -> str:

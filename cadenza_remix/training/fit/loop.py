@@ -11,6 +11,7 @@ from typing import Any
 from cadenza_remix.atomic import check_writable, write_text
 from cadenza_remix.errors import CadenzaError, InputError
 from cadenza_remix.runs.shards.claims import Claim
+from cadenza_remix.separation.networks.network_cost import network_cost
 from cadenza_remix.training.data.prefetch import BatchStream
 from cadenza_remix.training.data.songs import StemFile, TrainingSong
 from cadenza_remix.training.fit.checkpoints import Checkpoint, Checkpoints, write_checkpoint
@@ -158,6 +159,7 @@ class _Loop:
         if not resume:
             for path in (self.checkpoints.last, self.checkpoints.previous, self.checkpoints.best):
                 path.unlink(missing_ok=True)
+        self._tell(f"{self.session.spec.architecture}: {network_cost(self.session.network, self.session.spec)}")
         checkpoint = self.checkpoints.read_newest(self._tell)
         if checkpoint is not None:
             state = dict(checkpoint.state)

@@ -187,7 +187,7 @@ def test_a_missing_or_cut_network_is_refused(copy):
         read_model_folder(copy)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", bytes(9000), "cut"])
+@pytest.mark.parametrize("content", [b"", b"no archive at all", bytes(9000), "cut"])
 def test_a_network_that_cannot_be_read_is_refused_though_its_checksum_fits(copy, content):
     network = copy / "network.keras"
     whole = network.read_bytes()

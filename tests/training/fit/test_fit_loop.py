@@ -19,6 +19,7 @@ from cadenza_remix.training.fit.checkpoints import read_checkpoint
 from cadenza_remix.training.fit.config import TrainConfig
 from cadenza_remix.training.fit.logs import read_log
 from cadenza_remix.training.fit.loop import train
+from cadenza_remix.training.fit.session import memory_told
 
 RATE = 8000
 
@@ -254,3 +255,11 @@ def test_embeddings_get_centroids_and_initial_weights_are_taken(data, tmp_path):
     kept = [tmp_path / name / "checkpoints" / "best.npz" for name in ("first", "second")]
     first, second = (read_checkpoint(path).model for path in kept)
     assert_allclose(second[0], first[0], atol=1e-7)
+
+
+def test_too_little_memory_is_one_line_that_says_what_helps(data):
+    line = r"training\.batch_size: not enough memory.*less than 2.*8 GiB"
+    with pytest.raises(InputError, match=line), memory_told(make_config(data)):
+        raise MemoryError("Unable to allocate 8 GiB\nfor an array")
+    with pytest.raises(ValueError, match="something else"), memory_told(make_config(data)):
+        raise ValueError("something else")
