@@ -14,6 +14,7 @@ from cadenza_remix.separation.models.untrusted import plain_name
 from cadenza_remix.training.data.augmentation import Augmentation
 from cadenza_remix.training.data.layouts import SPLITS
 from cadenza_remix.training.fit.plain import build, from_yaml, plain
+from cadenza_remix.training.losses import loss_settings
 
 if TYPE_CHECKING:
     from cadenza_remix.separation.networks.architectures import NetworkSpec
@@ -112,6 +113,9 @@ class LossConfig:
     name: str
     weight: float = 1.0
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        loss_settings(self.name)  # refuses a name that is none
 
 
 @dataclass(frozen=True)
