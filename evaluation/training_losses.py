@@ -3,7 +3,7 @@
     python evaluation/training_losses.py --data FOLDER --work FOLDER [--minutes 10] [--songs 6]
         [--out evaluation/results/training_losses.md]
 
-The same U-Net (16 kHz, 1.2 million weights, vocals and accompaniment) is trained for the same time on the same songs
+The same U-Net (16 kHz, 1.2 million weights, vocals and accompaniment) is trained equally long on the same songs
 under each loss that takes masks; a deep-clustering network with a mask head (Chimera) under L1 with and without the
 affinity loss, and one without that head under the affinity loss alone. Of each song of the split "test" 10 s are
 separated, those with the loudest vocals; HAAQI is that of the challenge behind the chain `baseline`, for three standard

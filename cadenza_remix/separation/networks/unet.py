@@ -17,16 +17,11 @@ from __future__ import annotations
 from typing import Any
 
 from cadenza_remix.separation.models.registry import ModelCard
-from cadenza_remix.separation.networks.backend import load_keras
+from cadenza_remix.separation.networks.network_layers import activation, batch_norm, keras, layers, ops
 
-keras = load_keras()
-layers = keras.layers
-ops = keras.ops
 _Layer: Any = keras.layers.Layer
 
 N_CHANNELS = 2
-BATCH_NORM_EPSILON = 1e-3
-LEAKY_SLOPE = 0.2
 DROPOUT = 0.5
 N_DROPOUTS = 3
 # Keeps the masks of silence at 1 / n_stems instead of 0 / 0.
@@ -115,27 +110,17 @@ def _stem_logits(mixture: Any, stem: str, card: ModelCard, kernel_initializer: A
         convolved = layers.Conv2D(filters, **shape, name=f"{stem}_down{level}_conv")(signal)
         across.append(convolved)
         if level < len(card.filters):
-            normalised = _norm(f"{stem}_down{level}_norm")(convolved)
-            signal = _activation(card.encoder_activation, f"{stem}_down{level}_act")(normalised)
+            normalised = batch_norm(f"{stem}_down{level}_norm")(convolved)
+            signal = activation(card.encoder_activation, f"{stem}_down{level}_act")(normalised)
 
     signal = across.pop()
     for level, filters in enumerate((*card.filters[-2::-1], 1), start=1):
         signal = layers.Conv2DTranspose(filters, **shape, name=f"{stem}_up{level}_conv")(signal)
-        signal = _activation(card.decoder_activation, f"{stem}_up{level}_act")(signal)
-        signal = _norm(f"{stem}_up{level}_norm")(signal)
+        signal = activation(card.decoder_activation, f"{stem}_up{level}_act")(signal)
+        signal = batch_norm(f"{stem}_up{level}_norm")(signal)
         if level <= N_DROPOUTS:
             signal = layers.Dropout(DROPOUT, name=f"{stem}_up{level}_dropout")(signal)
         if across:
             signal = layers.Concatenate(name=f"{stem}_up{level}_join")([across.pop(), signal])
     shape = {"kernel_size": 4, "dilation_rate": 2, "padding": "same", "kernel_initializer": kernel_initializer}
     return layers.Conv2D(N_CHANNELS, **shape, name=f"{stem}_mask_conv")(signal)
-
-
-def _norm(name: str) -> Any:
-    return layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=name)
-
-
-def _activation(kind: str, name: str) -> Any:
-    if kind == "leaky_relu":
-        return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=name)
-    return {"relu": layers.ReLU, "elu": layers.ELU}[kind](name=name)
