@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slurm test-world lint parity bench scaling clean
+.PHONY: demo listen test test-slurm test-world test-browser lint parity bench scaling clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml
@@ -22,8 +22,12 @@ $(VENV)/.models: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(BIN)/cadenza-remix demo --separator cadenza:mini --out out/demo
 
+# The listening room on the demo's results: http://127.0.0.1:8765
+listen: demo
+	$(BIN)/cadenza-remix listen out/demo
+
 test: $(VENV)/.models
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm and not world"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm and not world and not browser"
 
 # The same on a real two-node Slurm that is started on this machine (Debian: slurmctld slurmd slurm-client).
 test-slurm: $(VENV)/.models
@@ -36,6 +40,11 @@ $(VENV)/.synth: $(VENV)/.installed
 
 test-world: $(VENV)/.synth
 	$(BIN)/python -m pytest -m world tests/training/synth
+
+# The report, the listening room and listening tests in a real browser: Debian's chromium, installed where it can be.
+test-browser: $(VENV)/.installed
+	command -v chromium >/dev/null || apt-get install -y -qq --no-install-recommends chromium || { echo "chromium is missing: apt install chromium"; exit 1; }
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser tests
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ LAYERS = [
     {"slurm"},
     {"report"},
     {"training"},
+    {"listen"},
     {"console", "demo"},
     {"cli"},
     {"__main__"},

@@ -1,0 +1,1 @@
+"""The listening room and listening tests: a server for browsers (extra ``listen``)."""

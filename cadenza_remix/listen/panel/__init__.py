@@ -1,0 +1,1 @@
+"""Listening tests: settings, design, stimuli, answers, analysis."""
