@@ -61,7 +61,7 @@ def test_package_never_names_recipes_or_evaluation():
 
 @pytest.mark.parametrize("module", ["cadenza_remix", "cadenza_remix.cli"])
 def test_importing_loads_nothing_heavy(module):
-    heavy = ("tensorflow", "keras", "numba", "pandas", "scipy", "matplotlib")
+    heavy = ("tensorflow", "keras", "numba", "pandas", "scipy", "matplotlib", "fastapi", "pyloudnorm")
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert loaded == "[]"

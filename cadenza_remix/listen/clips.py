@@ -1,0 +1,209 @@
+"""Clips: rendered passages as files for the player, each made once, and the threads that make them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from cadenza_remix.audio.io import write_flac16
+from cadenza_remix.audio.loudness import integrated_lufs
+from cadenza_remix.audio.signal import Audio
+from cadenza_remix.errors import CadenzaError
+
+Result = TypeVar("Result")
+
+
+class BusyError(CadenzaError):
+    """More is asked for at once than the server will do; ``retry_after_s``: when to ask again."""
+
+    def __init__(self, retry_after_s: int = 5) -> None:
+        super().__init__("too much is being made at once; try again in a few seconds")
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A rendered passage as a file: FLAC, 16 bit, stereo, scaled to its peak.
+
+    Multiplied by ``scale_lin`` the file has the level of what was rendered, of which ``loudness_lufs`` (minus infinity
+    for silence) and ``peak_lin`` tell. ``id`` is random: it tells nothing of what is inside.
+    """
+
+    id: str
+    path: Path
+    n_samples: int
+    scale_lin: float
+    loudness_lufs: float
+    peak_lin: float
+
+
+class ClipStore:
+    """Clips in a folder, the oldest removed when there are too many; safe to use from several threads.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is missing; whoever made the store removes it.
+    max_bytes : int
+        Of all files together. The newest clip is kept whatever its size.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._clips: OrderedDict[str, tuple[str, int]] = OrderedDict()  # id -> key, bytes; the oldest first
+        self._by_id: dict[str, Clip] = {}
+        self._by_key: dict[str, Clip] = {}
+        self._making: dict[str, Future[Clip]] = {}
+        self._lock = threading.Lock()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def clip(self, key: str, make: Callable[[], Audio]) -> Clip:
+        """Return the clip of a key; whoever asks first makes it, others who ask meanwhile wait for it.
+
+        Raises
+        ------
+        CadenzaError
+            What ``make`` raises, for all who wait; the next one to ask tries again.
+        OutputError
+            It cannot be written.
+        """
+        with self._lock:
+            known = self._known(key)
+            if known is not None:
+                return known
+            waiting = self._making.get(key)
+            if waiting is None:
+                mine = self._making[key] = Future()
+        if waiting is not None:
+            return waiting.result()
+        try:
+            clip = self._write(make())
+        except BaseException as error:
+            with self._lock:
+                del self._making[key]
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            self._add(key, clip)
+            del self._making[key]
+        mine.set_result(clip)
+        return clip
+
+    def ready(self, key: str) -> Clip | None:
+        """Return the clip of a key if it is made."""
+        with self._lock:
+            return self._known(key)
+
+    def find(self, clip_id: str) -> Clip | None:
+        """Return the clip of an id, None when there is none (or no longer)."""
+        with self._lock:
+            clip = self._by_id.get(clip_id)
+            if clip is not None:
+                self._clips.move_to_end(clip_id)
+            return clip
+
+    def forget(self, key: str) -> None:
+        """Remove the clip of a key."""
+        with self._lock:
+            clip = self._by_key.get(key)
+            if clip is not None:
+                self._remove(clip.id)
+
+    def _known(self, key: str) -> Clip | None:
+        clip = self._by_key.get(key)
+        if clip is not None:
+            self._clips.move_to_end(clip.id)
+        return clip
+
+    def _write(self, audio: Audio) -> Clip:
+        stereo = audio.stereo()
+        peak = float(np.abs(stereo.samples).max())
+        scale = peak or 1.0  # silence is written with a scale of 1
+        clip_id = secrets.token_hex(16)
+        path = self._folder / f"{clip_id}.flac"
+        write_flac16(path, stereo.samples / np.float32(scale), stereo.sample_rate)
+        return Clip(clip_id, path, stereo.n_samples, scale, integrated_lufs(stereo), peak)
+
+    def _add(self, key: str, clip: Clip) -> None:
+        self._clips[clip.id] = (key, clip.path.stat().st_size)
+        self._by_id[clip.id] = self._by_key[key] = clip
+        total = sum(size for _, size in self._clips.values())
+        while total > self._max_bytes and len(self._clips) > 1:
+            oldest = next(iter(self._clips))
+            total -= self._clips[oldest][1]
+            self._remove(oldest)
+
+    def _remove(self, clip_id: str) -> None:
+        key, _ = self._clips.pop(clip_id)
+        clip = self._by_id.pop(clip_id)
+        self._by_key.pop(key, None)
+        with suppress(OSError):  # who is reading it reads on: the file goes when the last one closes it
+            clip.path.unlink(missing_ok=True)
+
+
+class RenderPool:
+    """A few threads that render, and a bounded queue before them.
+
+    Parameters
+    ----------
+    n_threads : int
+    most_waiting : int
+        So many jobs may wait or run at once.
+    """
+
+    def __init__(self, *, n_threads: int = 2, most_waiting: int = 64) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=n_threads, thread_name_prefix="render")
+        self._most_waiting = most_waiting
+        self._n_waiting = 0
+        self._lock = threading.Lock()
+
+    async def run(self, job: Callable[[], Result]) -> Result:
+        """Do a job in a thread and wait for it without holding up anybody else.
+
+        Raises
+        ------
+        BusyError
+            Too many jobs wait already.
+        """
+        return (await self.run_all([job]))[0]
+
+    async def run_all(self, jobs: list[Callable[[], Result]]) -> list[Result]:
+        """Do several jobs, all of them or none; return their results in order.
+
+        Raises
+        ------
+        BusyError
+            Too many jobs wait already.
+        """
+        with self._lock:
+            if self._n_waiting and self._n_waiting + len(jobs) > self._most_waiting:
+                raise BusyError
+            self._n_waiting += len(jobs)
+        futures = [self._threads.submit(job) for job in jobs]
+        for future in futures:
+            future.add_done_callback(self._count_down)
+        try:
+            return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+        except BaseException:  # one failed, or the one who asked has gone: what has not begun need not be done
+            for future in futures:
+                future.cancel()
+            raise
+
+    def close(self) -> None:
+        """End the threads; jobs that have not begun are dropped."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _count_down(self, _: object) -> None:
+        with self._lock:
+            self._n_waiting -= 1

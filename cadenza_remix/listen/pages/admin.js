@@ -1,0 +1,200 @@
+// The administration of a listening test: who takes part, how far they are, their links and their data.
+
+const byId = (id) => document.getElementById(id);
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** The server wants a login. */
+class LoginNeeded extends Error {}
+
+async function ask(path, { method = "GET", body } = {}) {
+  const options = { method, cache: "no-store" };
+  if (body !== undefined) {
+    options.headers = { "Content-Type": "application/json" };
+    options.body = JSON.stringify(body);
+  }
+  const response = await fetch(`/api/admin/${path}`, options).catch(() => {
+    throw new Error("The server does not answer.");
+  });
+  const answer = await response.json().catch(() => null);
+  if (response.ok) return answer;
+  const line = answer?.error ?? `The server answered ${response.status}.`;
+  throw response.status === 401 ? new LoginNeeded(line) : new Error(line);
+}
+
+function say(text) { byId("said").textContent = text; }
+
+function complain(text) {
+  byId("problem").hidden = !text;
+  byId("problem").textContent = text;
+}
+
+/** Runs an action; what goes wrong is told at the top of the page. */
+async function attempt(action) {
+  complain("");
+  try {
+    await action();
+  } catch (error) {
+    if (error instanceof LoginNeeded) showLogin();
+    else complain(error.message);
+  }
+}
+
+function showLogin() {
+  byId("content").hidden = true;
+  byId("login").hidden = false;
+  byId("token").value = "";
+  byId("token").focus();
+}
+
+// The page
+
+const KINDS = { mushra: "MUSHRA (ITU-R BS.1534)", scales: "Cadenza's panel scales", ab: "A/B preference" };
+
+function showTest(test) {
+  document.title = `${test.title}: administration`;
+  byId("title").textContent = `${test.title}: administration`;
+  const facts = [
+    ["Type", KINDS[test.type] ?? test.type],
+    ["Systems", [test.systems ?? []].flat().join(", ")],
+    ["Songs", songNames(test.songs)],
+    ["Pages each", test.n_trials],
+    ["Loudness", test.loudness_lufs === null ? "as it is" : test.loudness_lufs && `${test.loudness_lufs} LUFS`],
+    ["Never above", test.max_peak_dbfs && `${test.max_peak_dbfs} dBFS`],
+    ["Seed", test.seed],
+    ["Results", test.results],
+  ].filter(([, value]) => value !== undefined && value !== "");
+  byId("test").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]));
+  byId("listeners").replaceChildren(...(test.listeners ?? []).map((listener) => make("option", { value: listener.id ?? listener })));
+}
+
+const songNames = (songs) => (Array.isArray(songs) ? songs.map((song) => song.name ?? song).join(", ") : songs);
+
+function showPeople(people) {
+  byId("people").replaceChildren(...people.map(row));
+  byId("nobody").hidden = people.length > 0;
+  byId("table").hidden = people.length === 0;
+}
+
+function row(person) {
+  const { number, listener, state, n_done: nDone, n_trials: nTrials } = person;
+  return make("tr", {},
+    make("th", { scope: "row", "data-name": "No." }, String(number)),
+    make("td", { "data-name": "Listener" }, listener),
+    make("td", { "data-name": "State" }, state),
+    make("td", { "data-name": "Answered" }, `${nDone} of ${nTrials}`),
+    make("td", { "data-name": "Link" }, linkCell(person)),
+    make("td", { "data-name": "Data" }, actions(person)));
+}
+
+function linkCell({ number, link }) {
+  const url = new URL(link, location.origin).href;
+  const field = make("input", { type: "text", readonly: "", value: url, "aria-label": `Link of participant ${number}` });
+  field.addEventListener("focus", () => field.select());
+  const copy = make("button", { type: "button", "aria-label": `Copy the link of participant ${number}` }, "Copy");
+  copy.addEventListener("click", () => attempt(() => copyText(field, `Link of participant ${number} copied.`)));
+  return make("div", { class: "admin-link" }, field, copy);
+}
+
+/** Browsers give the clipboard to secure pages only; elsewhere the link is marked, ready to be copied. */
+async function copyText(field, done) {
+  try {
+    await navigator.clipboard.writeText(field.value);
+    say(done);
+  } catch {
+    field.focus();
+    say("This browser does not let the page copy. The link is marked: press Ctrl+C.");
+  }
+}
+
+function actions({ number }) {
+  const url = `/api/admin/participants/${number}/export`;
+  const save = make("a", {
+    class: "button", href: url, download: `participant-${number}.json`, "aria-label": `Export the data of participant ${number}`,
+  }, "Export");
+  const remove = make("button", { type: "button", class: "admin-delete", "aria-label": `Delete participant ${number}` }, "Delete");
+  remove.addEventListener("click", () => attempt(() => deletePerson(number)));
+  return make("div", { class: "admin-actions" }, save, remove);
+}
+
+async function deletePerson(number) {
+  byId("delete-text").textContent = `All answers, the audiogram and the link of participant ${number} are removed for good. `
+    + "Export them first if they were asked for.";
+  if (await choice(byId("delete-dialog")) !== "delete") return;
+  await ask(`participants/${number}`, { method: "DELETE" });
+  say(`Participant ${number} is deleted.`);
+  await refresh();
+  byId("refresh").focus();
+}
+
+/** The value of the button that closed a dialog; empty for Escape. */
+function choice(dialog) {
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
+  });
+}
+
+async function refresh() {
+  const [test, people] = await Promise.all([ask("test"), ask("participants")]);
+  showTest(test);
+  showPeople(people);
+  byId("login").hidden = true;
+  byId("content").hidden = false;
+}
+
+// Adding
+
+function numbers(id) {
+  const words = byId(id).value.split(/[\s,;]+/).filter(Boolean);
+  const values = words.map(Number);
+  const name = document.querySelector(`label[for=${id}]`).textContent;
+  const wrong = words.find((_, i) => !Number.isFinite(values[i]));
+  if (wrong !== undefined) throw new Error(`${name}: expected numbers, found ${wrong}.`);
+  if (values.length === 0) throw new Error(`${name}: expected numbers, found nothing.`);
+  return values;
+}
+
+function hearing() {
+  if (document.querySelector("[name=hearing]:checked").value === "listener") return { listener: byId("listener").value.trim() };
+  const ear = (id) => ({ frequencies_hz: numbers("frequencies"), levels_db_hl: numbers(id) });
+  return { audiogram: { left: ear("left"), right: ear("right") } };
+}
+
+async function add() {
+  const person = await ask("participants", { method: "POST", body: hearing() });
+  byId("listener").value = "";
+  await refresh();
+  say(`Participant ${person?.number ?? ""} is added. The link is in the table.`);
+}
+
+function listen() {
+  byId("login").addEventListener("submit", (event) => {
+    event.preventDefault();
+    attempt(async () => {
+      await ask("login", { method: "POST", body: { token: byId("token").value.trim() } }).catch((error) => {
+        throw error instanceof LoginNeeded ? new Error(error.message) : error;
+      });
+      await refresh();
+      byId("people-heading").scrollIntoView({ block: "nearest" });
+      say("Logged in.");
+    });
+  });
+  byId("refresh").addEventListener("click", () => attempt(async () => { await refresh(); say("Refreshed."); }));
+  byId("add").addEventListener("submit", (event) => { event.preventDefault(); attempt(add); });
+  for (const radio of document.querySelectorAll("[name=hearing]")) {
+    radio.addEventListener("change", () => {
+      byId("by-listener").hidden = radio.value !== "listener";
+      byId("by-audiogram").hidden = radio.value !== "audiogram";
+    });
+  }
+}
+
+listen();
+attempt(refresh);

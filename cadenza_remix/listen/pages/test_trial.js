@@ -1,0 +1,207 @@
+// One page of the test: sounds, answers, and confirming them.
+
+import { BOARDS } from "./test_boards.js";
+import { allow, announce, byId, isAllowed, setText, showView } from "./test_dom.js";
+import { Draft, rememberVolume, rememberedVolume } from "./test_draft.js";
+import { Player } from "./player.js";
+import { Refused } from "./test_server.js";
+import { Transport, showKeys } from "./test_transport.js";
+
+export class TrialPage {
+  /** session: {token, state, server, context}; trial as the server gives it; player with its sounds loaded, or null
+   * where only a confirmed answer has to be sent once more. */
+  constructor(session, trial, player, draft) {
+    Object.assign(this, { session, trial, player, draft });
+    this.allowsNoPreference = trial.allow_no_preference ?? session.state.allow_no_preference ?? true;
+    this.ending = new AbortController();
+    this.isSaving = false;
+    // What was done before a reload counts too.
+    this.started = performance.now() - 1000 * draft.data.seconds;
+  }
+
+  /** Resolves when the trial is confirmed, or when the server says that it is another's turn. */
+  run() {
+    return new Promise((resolve, reject) => {
+      this.finish = (action) => { this.end(); action(resolve, reject); };
+      this.build();
+      if (this.draft.data.answer) this.send();
+    });
+  }
+
+  end() {
+    this.ending.abort();
+    this.player.clear();
+  }
+
+  on(element, type, action) { element.addEventListener(type, action, { signal: this.ending.signal }); }
+
+  build() {
+    const { trial } = this;
+    const Board = BOARDS[this.session.state.type];
+    this.board = new Board(this);
+    this.showTexts(Board.task);
+    byId("stimuli").replaceChildren(this.board.element);
+    byId("reference").hidden = !trial.reference;
+    const names = new Map([["reference", "reference"], ...this.board.labels.map((label) => [label, `stimulus ${label}`])]);
+    this.buildVolume();
+    this.transport = new Transport(this.player, {
+      names, onchange: () => this.changed(), signal: this.ending.signal,
+    });
+    showKeys({ labels: this.board.labels, hasReference: Boolean(trial.reference) });
+    this.on(byId("reference"), "click", () => this.pick("reference"));
+    this.on(byId("confirm"), "click", () => this.confirm());
+    this.on(document, "keydown", (event) => this.key(event));
+    this.on(window, "pagehide", () => this.keepTime());
+    this.changed();
+    showView("trial");
+  }
+
+  showTexts(task) {
+    const { trial } = this;
+    const kind = trial.is_training ? "Training" : "Page";
+    const song = trial.song ? `: ${trial.song}` : "";
+    setText(byId("trial-heading"), `${kind} ${trial.trial} of ${trial.of}${song}`);
+    setText(byId("trial-task"), task);
+    setText(byId("confirm"), "Confirm and go on");
+    byId("stimuli").inert = false;
+  }
+
+  /** The volume of the level check, which may be made lower and never higher. */
+  buildVolume() {
+    const { token, level } = this.session;
+    const slider = byId("quieter");
+    slider.value = String(100 * (rememberedVolume(token) ?? 1));
+    const set = () => {
+      const share = slider.valueAsNumber / 100;
+      rememberVolume(token, share);
+      slider.setAttribute("aria-valuetext", share === 1 ? "as set before" : `${slider.value} of 100`);
+      this.player.setVolume(level * share ** 2);
+    };
+    this.on(slider, "input", set);
+    set();
+  }
+
+  pick(id) {
+    const isAnew = this.player.selected !== id || !this.player.playing;
+    this.transport.select(id);
+    if (isAnew) announce(`Playing ${this.transport.names.get(id)}`);
+  }
+
+  /** Something was played, chosen or rated. */
+  changed() {
+    const { selected, playing } = this.player;
+    this.countPlay(playing ? selected : null);
+    this.keepTime();
+    this.board.show({ selected, isPlaying: playing });
+    this.showMissing();
+  }
+
+  /** Counts a stimulus each time that it begins to be heard. */
+  countPlay(audible) {
+    if (audible !== this.audible && this.board.labels.includes(audible)) this.draft.countPlay(audible);
+    this.audible = audible;
+  }
+
+  keepTime() {
+    this.draft.data.seconds = Math.round((performance.now() - this.started) / 100) / 10;
+    this.draft.save();
+  }
+
+  showMissing() {
+    if (this.isSaving) return;
+    const missing = this.board.missing();
+    allow(byId("confirm"), missing.length === 0);
+    setText(byId("why"), missing.length ? `Before you can confirm: ${missing.join("; ")}.` : "Ready to confirm.");
+    setText(byId("hint"), this.board.hint());
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || this.isSaving) return;
+    const action = this.actionOf(event);
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+
+  actionOf({ key, target }) {
+    const letter = key.toUpperCase();
+    const { labels } = this.board;
+    const label = labels.includes(letter) ? letter : labels[Number.parseInt(key, 10) - 1];
+    if (label) return () => { this.pick(label); this.board.control(label).focus(); };
+    if (letter === "R" && this.trial.reference) return () => this.pick("reference");
+    // Where space has a meaning of its own (buttons, choices), it keeps it.
+    if (key === " " && !target.closest("button, summary, a, [type=radio]")) return () => this.transport.toggle();
+    const loops = { "[": "loopFrom", "]": "loopTo", "\\": "reset" };
+    return loops[key] ? () => this.transport[loops[key]]() : null;
+  }
+
+  confirm() {
+    if (this.isSaving) return;
+    if (!isAllowed(byId("confirm"))) {
+      announce(byId("why").textContent);
+      return;
+    }
+    this.keepTime();
+    const { labels } = this.board;
+    this.draft.data.answer = {
+      ratings: this.board.ratings(),
+      seconds: this.draft.data.seconds,
+      n_plays: Object.fromEntries(labels.map((label) => [label, this.draft.plays(label)])),
+    };
+    this.draft.save();
+    this.send();
+  }
+
+  /** Sends the confirmed answer until the server has it; the same answer sent twice is one answer. */
+  async send() {
+    this.isSaving = true;
+    this.player.pause();
+    byId("stimuli").inert = true;
+    allow(byId("confirm"), false);
+    setText(byId("confirm"), "Saving …");
+    setText(byId("why"), "Saving your answer …");
+    try {
+      await this.session.server.confirm(this.trial.trial, this.draft.data.answer);
+      this.draft.forget();
+      this.finish((resolve) => resolve("saved"));
+    } catch (error) {
+      this.refused(error);
+    }
+  }
+
+  refused(error) {
+    if (!(error instanceof Refused) || [401, 403, 404, 410].includes(error.status)) {
+      this.finish((_, reject) => reject(error));
+    } else if (error.status === 409) {
+      this.draft.forget();
+      this.finish((resolve) => resolve("answered before"));
+    } else {
+      this.unlock(error);
+    }
+  }
+
+  unlock(error) {
+    this.isSaving = false;
+    this.draft.clearAnswer();
+    byId("stimuli").inert = false;
+    setText(byId("confirm"), "Confirm and go on");
+    this.showMissing();
+    setText(byId("why"), `Not saved: ${error.message}`);
+  }
+}
+
+/** Loads the sounds of a trial, all at once; onload(done, all) after each. */
+export async function loadSounds(context, trial, onload) {
+  const player = new Player(context);
+  const sounds = trial.stimuli.map((stimulus) => [stimulus.label, stimulus]);
+  if (trial.reference) sounds.unshift(["reference", trial.reference]);
+  let done = 0;
+  await Promise.all(sounds.map(async ([id, { url, gain_lin: gain }]) => {
+    await player.load(id, url, { gain });
+    onload(done += 1, sounds.length);
+  }));
+  player.select(sounds[0][0]);
+  return player;
+}
+
+export const draftOf = (token, trial) => new Draft(token, { trial: trial.trial, isTraining: trial.is_training });

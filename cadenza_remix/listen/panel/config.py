@@ -1,0 +1,448 @@
+"""The settings of a listening test: one YAML file, checked as a whole before anybody listens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cadenza_remix.errors import InputError, unknown_name
+from cadenza_remix.hearing.audiogram import Audiogram
+from cadenza_remix.runs.shards.config import _OnceLoader as OnceLoader
+
+TYPES = ("mushra", "scales", "ab")
+MIXTURE = "mixture"
+"""The name by which the unprocessed song takes part as a system."""
+HIDDEN_REFERENCE = "hidden_reference"
+LOUDNESS_RANGE_LUFS = (-60.0, -16.0)
+"""What a test may ask for. The upper end is the ceiling of all types: nothing is played louder, whatever it asks for."""
+PEAK_RANGE_DBFS = (-40.0, -1.0)
+CLIP_RANGE_S = (1.0, 60.0)
+MOST_STIMULI = 12
+"""BS.1534-3, 5.1: not more than 12 signals on one page, the hidden reference and the anchors included."""
+MOST_TRAINING, MOST_REPEATS = 20, 20
+
+_ONLY_IN = {
+    "reference": "mushra",
+    "anchors_hz": "mushra",
+    "scales": "scales",
+    "one_by_one": "scales",
+    "against": "ab",
+    "allow_no_preference": "ab",
+}
+_NEEDED = ("title", "type", "run", "systems", "seed")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a stimulus is rated on, from 0 to 100: its id in the results, its name, and what its two ends mean."""
+
+    id: str
+    label: str
+    low: str
+    high: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the scale as plain values."""
+        return {"id": self.id, "label": self.label, "low": self.low, "high": self.high}
+
+
+SCALES = {
+    scale.id: scale
+    for scale in (
+        Scale("quality", "Quality", "bad", "excellent"),
+        Scale("basic_audio_quality", "Basic audio quality", "bad", "excellent"),
+        Scale("clarity", "Clarity", "not at all clear", "extremely clear"),
+        Scale("harshness", "Harshness", "not at all harsh", "extremely harsh"),
+        Scale("distortion", "Distortion", "not at all distorted", "extremely distorted"),
+        Scale("frequency_balance", "Frequency balance", "poorly balanced", "very well balanced"),
+        Scale("liking", "Liking", "not at all", "very much"),
+    )
+}
+"""Cadenza's panel scales by name (the words at the ends are ours), and ``quality``, the scale of BS.1534."""
+PREFERENCE = Scale("preference", "Preference", "the other one", "this one")
+CADENZA_SCALES = tuple(name for name in SCALES if name != "quality")
+
+
+@dataclass(frozen=True)
+class SongChoice:
+    """A passage of a song; None: the middle of the song, and the length that the test has for all."""
+
+    name: str
+    start_s: float | None = None
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True)
+class ParticipantChoice:
+    """Whose hearing a participant has: a listener of the run or a standard audiogram by name, or two audiograms."""
+
+    listener: str | None = None
+    left: Audiogram | None = None
+    right: Audiogram | None = None
+
+
+@dataclass(frozen=True)
+class TestSettings:
+    """A listening test; see ``docs/listening_tests.md`` for what each key does.
+
+    ``songs``: None for all songs of the run; ``reference``: the system whose chain the clean stems go through, for the
+    reference of MUSHRA; ``folder``: where the file lies, to which ``run`` is relative.
+    """
+
+    __test__ = False  # not a test of pytest's
+
+    title: str
+    type: str
+    run: tuple[str, ...]
+    systems: tuple[str, ...]
+    seed: int
+    folder: Path = field(default=Path(), compare=False)
+    instructions: str = ""
+    songs: tuple[SongChoice, ...] | None = None
+    duration_s: float = 15.0
+    reference: str = ""
+    anchors_hz: tuple[int, ...] = (3500, 7000)
+    scales: tuple[Scale, ...] = ()
+    one_by_one: bool = False
+    against: str = ""
+    allow_no_preference: bool = True
+    loudness_lufs: float | None = -23.0
+    max_peak_dbfs: float = -3.0
+    repeats: int = 1
+    training_trials: int = 1
+    break_every: int = 10
+    participants: tuple[ParticipantChoice, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Path, ...]:
+        """Return the folders of the runs."""
+        return tuple(self.folder / Path(run).expanduser() for run in self.run)
+
+    def pages(self) -> tuple[tuple[str, ...], ...]:
+        """Return the stimuli of each page that a song has: one page, or one for each comparison or system."""
+        if self.type == "mushra":
+            return ((*self.systems, HIDDEN_REFERENCE, *map(anchor_name, self.anchors_hz)),)
+        if self.type == "ab":
+            return tuple((self.against, system) for system in self.systems if system != self.against)
+        return tuple((system,) for system in self.systems) if self.one_by_one else (self.systems,)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for the results' file: what was heard and asked, and where the settings lay."""
+        plain: dict[str, Any] = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        for key, kind in _ONLY_IN.items():
+            if self.type != kind and key != "scales":
+                del plain[key]
+        plain["folder"] = str(self.folder)
+        plain["scales"] = [scale.to_dict() for scale in self.scales]
+        plain["songs"] = "all" if self.songs is None else [_without_none(song.__dict__) for song in self.songs]
+        plain["participants"] = [_plain_participant(choice) for choice in self.participants]
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+
+
+def anchor_name(cutoff_hz: int) -> str:
+    """Return the name of a low-passed reference in the results.
+
+    Examples
+    --------
+    >>> anchor_name(3500)
+    'anchor_3500'
+    """
+    return f"anchor_{cutoff_hz}"
+
+
+def load_test(path: str | Path) -> TestSettings:
+    """Read the settings of a listening test.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, is no YAML mapping, or a key is unknown, missing, given twice, of the wrong kind, or has no
+        meaning in a test of this type. Whether runs, systems and songs exist is looked at when the test is opened.
+    """
+    path = Path(path)
+    raw = _read(path)
+    reader = _Reader(raw, str(path))
+    kind = reader.choice("type", TYPES)
+    for key in raw:
+        if _ONLY_IN.get(key, kind) != kind:
+            raise InputError(f"key {key} has no meaning", where=path, expected=f"type {_ONLY_IN[key]}", found=kind)
+    systems = reader.texts("systems", ())
+    values: dict[str, Any] = {
+        "title": reader.text("title", ""),
+        "type": kind,
+        "run": reader.texts("run", ()),
+        "systems": systems,
+        "seed": reader.whole("seed", 0, low=0, high=2**53),
+        "folder": path.resolve().parent,
+        "instructions": reader.text("instructions", "", lines=True),
+        "songs": _songs(raw.get("songs", "all"), f"{path}: songs"),
+        "duration_s": reader.number("duration_s", 15.0, *CLIP_RANGE_S),
+        "loudness_lufs": reader.number("loudness_lufs", -23.0, *LOUDNESS_RANGE_LUFS, null=True),
+        "max_peak_dbfs": reader.number("max_peak_dbfs", -3.0, *PEAK_RANGE_DBFS),
+        "repeats": reader.whole("repeats", 1, low=1, high=MOST_REPEATS),
+        "training_trials": reader.whole("training_trials", 1, low=0, high=MOST_TRAINING),
+        "break_every": reader.whole("break_every", 10, low=0, high=1000),
+        "participants": _participants(raw.get("participants") or [], f"{path}: participants"),
+    }
+    values.update(_of_type(kind, reader, systems))
+    settings = TestSettings(**values)
+    _check(settings, str(path))
+    return settings
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    expected = "a YAML file with the settings of a listening test"
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=OnceLoader)
+    except InputError as error:
+        raise InputError(str(error), where=path) from error
+    except FileNotFoundError:
+        raise InputError("file is missing", where=path, expected=expected) from None
+    except OSError as error:
+        raise InputError("cannot be read", where=path, expected=expected, found=error.strerror) from error
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        found = str(getattr(error, "problem", None) or error)[:200]
+        at = f" at line {mark.line + 1}" if mark is not None else ""
+        raise InputError("is not YAML", where=path, expected=expected, found=found + at) from error
+    if not isinstance(raw, Mapping):
+        raise InputError("wrong form", where=path, expected=expected, found="nothing" if raw is None else repr(raw)[:80])
+    known = [entry.name for entry in fields(TestSettings) if entry.name != "folder"]
+    for key in raw:
+        if key not in known:
+            raise unknown_name("key", key, known, where=path)
+    missing = [key for key in _NEEDED if raw.get(key) is None]
+    if missing:
+        raise InputError(f"key {missing[0]} is missing", where=path, expected=", ".join(_NEEDED))
+    return raw
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Values of a mapping, each checked; ``where`` names the file."""
+
+    raw: Mapping[str, Any]
+    where: str
+
+    def text(self, key: str, default: str, *, lines: bool = False) -> str:
+        value = self.raw.get(key, default)
+        if value is default:
+            return default
+        if not isinstance(value, str) or not value.strip() or len(value) > 20_000 or (not lines and "\n" in value):
+            raise self._wrong(key, "text" if lines else "text of one line", value)
+        return value.strip()
+
+    def texts(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        value = self.raw.get(key, default)
+        value = [value] if isinstance(value, str) else value
+        if value is default:
+            return default
+        if not isinstance(value, list) or not value or not all(isinstance(v, str) and v.strip() for v in value):
+            raise self._wrong(key, "a list of names", value)
+        if len(set(value)) < len(value):
+            raise self._wrong(key, "each name once", value)
+        return tuple(value)
+
+    def choice(self, key: str, known: tuple[str, ...]) -> str:
+        if self.raw[key] not in known:
+            raise unknown_name(key, self.raw[key], known, where=self.where)
+        return str(self.raw[key])
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.raw.get(key, default)
+        if not isinstance(value, bool):
+            raise self._wrong(key, "true or false", value)
+        return value
+
+    def number(self, key: str, default: float, low: float, high: float, *, null: bool = False) -> float | None:
+        value = self.raw.get(key, default)
+        if null and value is None:
+            return None
+        return _number(value, low, high, f"{self.where}: {key}", " or null" if null else "")
+
+    def whole(self, key: str, default: int, *, low: int, high: int) -> int:
+        value = self.raw.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise self._wrong(key, f"a whole number from {low} to {high}", value)
+        return value
+
+    def _wrong(self, key: str, expected: str, found: object) -> InputError:
+        return InputError("wrong value", where=f"{self.where}: {key}", expected=expected, found=repr(found)[:80])
+
+
+def _of_type(kind: str, reader: _Reader, systems: tuple[str, ...]) -> dict[str, Any]:
+    """Return the values of keys that only one type has."""
+    if kind == "mushra":
+        anchors = _anchors(reader.raw.get("anchors_hz", [3500, 7000]), f"{reader.where}: anchors_hz")
+        reference = _reference(reader.raw.get("reference", "clean"), systems, f"{reader.where}: reference")
+        return {"reference": reference, "anchors_hz": anchors, "scales": (SCALES["quality"],)}
+    if kind == "scales":
+        given = reader.raw.get("scales", list(CADENZA_SCALES))
+        return {"scales": _scales(given, f"{reader.where}: scales"), "one_by_one": reader.flag("one_by_one", False)}
+    return {
+        "against": reader.text("against", systems[0]),
+        "allow_no_preference": reader.flag("allow_no_preference", True),
+        "scales": (PREFERENCE,),
+    }
+
+
+def _check(settings: TestSettings, where: str) -> None:
+    """Refuse what cannot be one test, though each value is right by itself."""
+    taken = {HIDDEN_REFERENCE, *map(anchor_name, settings.anchors_hz)} if settings.type == "mushra" else set()
+    for name in settings.systems:
+        if name in taken:
+            raise InputError("is the name of a stimulus of its own", where=f"{where}: systems", found=repr(name))
+    if settings.type == "ab":
+        if settings.against not in settings.systems:
+            raise unknown_name("system", settings.against, settings.systems, where=f"{where}: against")
+        if len(settings.systems) < 2:
+            raise InputError("nothing to compare", where=f"{where}: systems", expected="at least two systems", found=1)
+    n_most = max(len(page) for page in settings.pages())
+    if n_most > MOST_STIMULI:
+        raise InputError("too many stimuli on a page", where=where, expected=f"at most {MOST_STIMULI}", found=n_most)
+
+
+def _number(value: object, low: float, high: float, where: str, more: str = "") -> float:
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
+        raise InputError("wrong value", where=where, expected=f"a number from {low:g} to {high:g}{more}", found=value)
+    return float(value)  # type: ignore[arg-type]
+
+
+def _keys(value: object, known: tuple[str, ...], where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError("wrong form", where=where, expected=f"keys {', '.join(known)}", found=repr(value)[:80])
+    for key in value:
+        if key not in known:
+            raise unknown_name("key", key, known, where=where)
+    return value
+
+
+def _songs(value: object, where: str) -> tuple[SongChoice, ...] | None:
+    if value == "all":
+        return None
+    if not isinstance(value, list) or not value:
+        raise InputError("wrong value", where=where, expected="all, or a list of songs", found=repr(value)[:80])
+    songs = []
+    for number, entry in enumerate(value):
+        here = f"{where}[{number}]"
+        given = _keys({"name": entry} if isinstance(entry, str) else entry, ("name", "start_s", "duration_s"), here)
+        name = given.get("name")
+        if not isinstance(name, str) or not name.strip():
+            raise InputError("wrong value", where=f"{here}: name", expected="the name of a song", found=repr(name))
+        start, duration = given.get("start_s"), given.get("duration_s")
+        songs.append(
+            SongChoice(
+                name,
+                None if start is None else _number(start, 0.0, 86_400.0, f"{here}: start_s"),
+                None if duration is None else _number(duration, *CLIP_RANGE_S, f"{here}: duration_s"),
+            )
+        )
+    if len(set(songs)) < len(songs):
+        raise InputError("passage stands twice", where=where, expected="each once", found=_twice(songs))
+    return tuple(songs)
+
+
+def _twice(songs: list[SongChoice]) -> str:
+    return next(song.name for song in songs if songs.count(song) > 1)
+
+
+def _anchors(value: object, where: str) -> tuple[int, ...]:
+    expected = "a list of whole numbers of Hz from 500 to 16000, each once"
+    whole = isinstance(value, list) and all(type(entry) is int and 500 <= entry <= 16_000 for entry in value)
+    if not isinstance(value, list) or not whole or len(set(value)) < len(value):
+        raise InputError("wrong value", where=where, expected=expected, found=repr(value)[:80])
+    return tuple(value)
+
+
+def _reference(value: object, systems: tuple[str, ...], where: str) -> str:
+    """Return the system through whose chain the clean stems go."""
+    processed = [name for name in systems if name != MIXTURE]
+    if value == "clean":
+        if not processed:
+            raise InputError("no system whose chain it could be", where=where, expected="{chain: name}", found="clean")
+        return processed[0]
+    name = _keys(value, ("chain",), where).get("chain")
+    if not isinstance(name, str) or not name.strip() or name == MIXTURE:
+        raise InputError("wrong value", where=f"{where}: chain", expected="the name of a system", found=repr(name))
+    return name
+
+
+def _scales(value: object, where: str) -> tuple[Scale, ...]:
+    if not isinstance(value, list) or not value:
+        raise InputError("wrong value", where=where, expected="a list of scales", found=repr(value)[:80])
+    scales = []
+    for number, entry in enumerate(value):
+        if isinstance(entry, str):
+            if entry not in SCALES:
+                raise unknown_name("scale", entry, SCALES, where=where)
+            scales.append(SCALES[entry])
+            continue
+        names = tuple(part.name for part in fields(Scale))
+        given = _keys(entry, names, f"{where}[{number}]")
+        for name in names:
+            text = given.get(name)
+            if not isinstance(text, str) or not text.strip() or len(text) > 100:
+                raise InputError("wrong value", where=f"{where}[{number}]: {name}", expected="text", found=repr(text))
+        scales.append(Scale(**given))
+    if len({scale.id for scale in scales}) < len(scales):
+        raise InputError("scale stands twice", where=where, expected="each once")
+    return tuple(scales)
+
+
+def _participants(value: object, where: str) -> tuple[ParticipantChoice, ...]:
+    if not isinstance(value, list):
+        raise InputError("wrong value", where=where, expected="a list", found=repr(value)[:80])
+    return tuple(participant_from(entry, where=f"{where}[{number}]") for number, entry in enumerate(value))
+
+
+def participant_from(value: object, *, where: str = "participant") -> ParticipantChoice:
+    """Read ``{listener: id}`` or ``{audiogram: {left: {frequencies_hz, levels_db_hl}, right: {...}}}``.
+
+    Raises
+    ------
+    InputError
+        Neither, or both, or an audiogram that cannot be one.
+    """
+    given = _keys(value, ("listener", "audiogram"), where)
+    if len(given) != 1:
+        raise InputError("wrong form", where=where, expected="listener or audiogram", found=", ".join(given) or "none")
+    if "listener" in given:
+        name = given["listener"]
+        if not isinstance(name, str) or not name.strip():
+            raise InputError("wrong value", where=f"{where}: listener", expected="a name", found=repr(name)[:80])
+        return ParticipantChoice(listener=name)
+    ears = _keys(given["audiogram"], ("left", "right"), f"{where}: audiogram")
+    return ParticipantChoice(left=_audiogram(ears, "left", where), right=_audiogram(ears, "right", where))
+
+
+def _audiogram(ears: Mapping[str, Any], ear: str, where: str) -> Audiogram:
+    here = f"{where}: audiogram: {ear}"
+    given = _keys(ears.get(ear), ("frequencies_hz", "levels_db_hl"), here)
+    levels = [given.get(key) for key in ("frequencies_hz", "levels_db_hl")]
+    if any(isinstance(values, list) and len(values) > 64 for values in levels):
+        raise InputError("too many frequencies", where=here, expected="at most 64")
+    return Audiogram(levels[0] or [], levels[1] or [], name=here)
+
+
+def plain_audiogram(left: Audiogram, right: Audiogram) -> dict[str, Any]:
+    """Return two ears as plain values, in the form of the settings and of the results' file."""
+    return {
+        ear: {"frequencies_hz": one.frequencies_hz.tolist(), "levels_db_hl": one.levels_db_hl.tolist()}
+        for ear, one in (("left", left), ("right", right))
+    }
+
+
+def _plain_participant(choice: ParticipantChoice) -> dict[str, Any]:
+    if choice.left is None or choice.right is None:
+        return {"listener": choice.listener}
+    return {"audiogram": plain_audiogram(choice.left, choice.right)}
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

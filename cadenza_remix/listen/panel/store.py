@@ -1,0 +1,446 @@
+"""Answers of a listening test in one SQLite file: what was confirmed is on the disk, what was deleted is gone.
+
+Write-ahead log, ``synchronous=FULL`` and one transaction for each answer: a server that is killed at any moment loses
+nothing that it has acknowledged. Deleted rows are overwritten, and the log is emptied after a deletion, so that the
+bytes go as well. One connection behind a lock serves all threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cadenza_remix.atomic import make_folder
+from cadenza_remix.errors import CadenzaError, InputError, OutputError
+
+STATES = ("welcome", "level", "training", "trial", "break", "done")
+VERSION = 1
+_APPLICATION_ID = 0x43445A50  # "CDZP", in the file's header
+_TOKEN_BYTES = 24
+_BUSY_MS = 10_000
+_MAGIC = b"SQLite format 3\0"
+_NOT_COMPARED = ("folder",)  # a test that was moved with its results is the same test
+
+_SCHEMA = (
+    "CREATE TABLE test(id INTEGER PRIMARY KEY CHECK(id=1), settings TEXT NOT NULL, admin_token_hash TEXT,"
+    " created TEXT NOT NULL)",
+    "CREATE TABLE participants(number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, listener TEXT NOT NULL,"
+    " audiogram TEXT NOT NULL, severity TEXT NOT NULL, state TEXT NOT NULL, volume REAL)",
+    "CREATE TABLE trials(participant INTEGER NOT NULL REFERENCES participants(number) ON DELETE CASCADE,"
+    " trial INTEGER NOT NULL, is_training INTEGER NOT NULL, song TEXT NOT NULL, start_s REAL NOT NULL,"
+    " duration_s REAL NOT NULL, labels TEXT NOT NULL, confirmed TEXT, seconds REAL, n_plays TEXT,"
+    " PRIMARY KEY(participant, trial))",
+    "CREATE TABLE ratings(participant INTEGER NOT NULL, trial INTEGER NOT NULL, label TEXT NOT NULL,"
+    " scale TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY(participant, trial, label, scale),"
+    " FOREIGN KEY(participant, trial) REFERENCES trials(participant, trial) ON DELETE CASCADE)",
+)
+
+Ratings = Mapping[str, Mapping[str, float]]
+
+
+class ConflictError(CadenzaError):
+    """The test does not stand where this request thinks it does."""
+
+
+class NoSuchParticipantError(CadenzaError):
+    """There is no such participant, or no longer."""
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One page of the test: a passage of a song, and which stimulus stands behind each label."""
+
+    trial: int
+    is_training: bool
+    song: str
+    start_s: float
+    duration_s: float
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Participant:
+    """One participant: an unguessable token, the hearing, how far they are; no name."""
+
+    number: int
+    token: str
+    listener: str
+    audiogram: Mapping[str, Any]
+    severity: str
+    state: str
+    volume: float | None
+    n_trials: int
+    n_done: int
+    n_training: int
+    n_training_done: int
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether a training that is through, or a break, may be left."""
+        return self.state == "break" or (self.state == "training" and self.n_training_done == self.n_training)
+
+
+class PanelStore:
+    """The results of one listening test.
+
+    Parameters
+    ----------
+    path : path
+        Made where it is missing, readable by its owner alone (it holds the participants' links and audiograms).
+    settings : mapping
+        Plain values (`TestSettings.to_dict`): kept in a new file, compared with those of an old one.
+
+    Raises
+    ------
+    InputError
+        Not such a file, one of another version, or the answers in it were given under other settings.
+    OutputError
+        It cannot be made or written.
+    """
+
+    def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self._lock = threading.RLock()
+        self._connection = _connect(self.path)
+        try:
+            self._prepare(json.loads(json.dumps(dict(settings), allow_nan=False)))
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise OutputError(f"{self.path}: cannot be written: {error}") from error
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self, settings: dict[str, Any]) -> None:
+        for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON", "journal_mode=WAL"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        with self._transaction() as db:
+            if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                for statement in _SCHEMA:
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+                db.execute(f"PRAGMA user_version={VERSION}")
+                row = (json.dumps(settings, ensure_ascii=False), None, _now())
+                db.execute("INSERT INTO test VALUES(1, ?, ?, ?)", row)
+            stored = json.loads(db.execute("SELECT settings FROM test").fetchone()["settings"])
+        _check_same(stored, settings, self.path)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Everything in the block, on the disk when it ends, or nothing."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    @property
+    def created(self) -> str:
+        """When the file was made (UTC, ISO 8601)."""
+        return str(self._rows("SELECT created FROM test")[0]["created"])
+
+    @property
+    def admin_token_hash(self) -> str | None:
+        """SHA-256 of the administrator's token; None before there is one."""
+        value = self._rows("SELECT admin_token_hash FROM test")[0]["admin_token_hash"]
+        return None if value is None else str(value)
+
+    def set_admin_token_hash(self, digest: str) -> None:
+        """Keep the hash of a new token; the old one opens nothing any more."""
+        with self._transaction() as db:
+            db.execute("UPDATE test SET admin_token_hash=?", (digest,))
+
+    # participants
+
+    def next_number(self) -> int:
+        """Return the number that the next participant gets: one more than the highest."""
+        return int(self._rows("SELECT COALESCE(MAX(number), 0) + 1 AS next FROM participants")[0]["next"])
+
+    def add_participant(
+        self, number: int, *, listener: str, audiogram: Mapping[str, Any], severity: str, trials: Sequence[PlannedTrial]
+    ) -> Participant:
+        """Keep a new participant with all their trials.
+
+        Raises
+        ------
+        ConflictError
+            Somebody else has got this number meanwhile.
+        """
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        person = (number, token, listener, _json(audiogram), severity, "welcome", None)
+        rows = [
+            (number, one.trial, int(one.is_training), one.song, one.start_s, one.duration_s, _json(one.labels))
+            for one in trials
+        ]
+        with self._transaction() as db:
+            if db.execute("SELECT 1 FROM participants WHERE number=?", (number,)).fetchone():
+                raise ConflictError(f"participant {number} is there already")
+            db.execute("INSERT INTO participants VALUES(?, ?, ?, ?, ?, ?, ?)", person)
+            db.executemany("INSERT INTO trials VALUES(?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)", rows)
+        return self.participant(number)
+
+    def participants(self) -> list[Participant]:
+        """Return all participants by number."""
+        return [_participant(row) for row in self._rows(f"{_PEOPLE} GROUP BY number ORDER BY number")]
+
+    def participant(self, number: int) -> Participant:
+        """Return one participant; `NoSuchParticipantError` when there is none of this number."""
+        return self._one("number", number)
+
+    def participant_of(self, token: str) -> Participant:
+        """Return the participant that a link belongs to; `NoSuchParticipantError` when it belongs to nobody."""
+        return self._one("token", token)
+
+    def _one(self, column: str, value: object) -> Participant:
+        rows = self._rows(f"{_PEOPLE} WHERE {column}=? GROUP BY number", value)
+        if not rows:
+            raise NoSuchParticipantError("there is no such participant")
+        return _participant(rows[0])
+
+    def move(self, number: int, *, before: str, after: str, volume: float | None = None) -> None:
+        """Take a participant from one state to another, and keep the volume if one is given.
+
+        Raises
+        ------
+        ConflictError
+            The participant is in another state.
+        """
+        with self._transaction() as db:
+            done = db.execute(
+                "UPDATE participants SET state=?, volume=COALESCE(?, volume) WHERE number=? AND state=?",
+                (after, volume, number, before),
+            )
+            if done.rowcount != 1:
+                raise ConflictError(f"this is not the time for it: expected state {before}")
+
+    # trials and answers
+
+    def trials(self, number: int) -> list[PlannedTrial]:
+        """Return all trials of a participant in their order."""
+        rows = self._rows("SELECT * FROM trials WHERE participant=? ORDER BY trial", number)
+        return [_planned(row) for row in rows]
+
+    def open_trial(self, number: int) -> PlannedTrial | None:
+        """Return the first trial that has no answer, None when all have one."""
+        query = "SELECT * FROM trials WHERE participant=? AND confirmed IS NULL ORDER BY trial LIMIT 1"
+        rows = self._rows(query, number)
+        return _planned(rows[0]) if rows else None
+
+    def confirm(
+        self, number: int, trial: int, ratings: Ratings, *, seconds: float, n_plays: Mapping[str, int], break_every: int
+    ) -> Participant:
+        """Keep the answer to a trial and say where the participant stands now, in one transaction.
+
+        Parameters
+        ----------
+        number, trial : int
+        ratings : mapping of label to mapping of scale to value
+            Checked before, whole.
+        seconds : float
+            How long the page was open.
+        n_plays : mapping of str to int
+            How often each label was heard.
+        break_every : int
+            A break after so many rated trials; 0: none.
+
+        Raises
+        ------
+        ConflictError
+            Another answer was confirmed for this trial, or it is not the one at hand. The same answer again is fine.
+        """
+        with self._transaction() as db:
+            person = _participant(_row(db, f"{_PEOPLE} WHERE number=? GROUP BY number", number))
+            row = _row(db, "SELECT * FROM trials WHERE participant=? AND trial=?", number, trial)
+            if row["confirmed"] is not None:
+                if _ratings_of(db, number, trial) != {label: dict(scales) for label, scales in ratings.items()}:
+                    raise ConflictError(f"trial {trial} has another answer already")
+                return person
+            _check_at_hand(db, person, trial)
+            values = [(number, trial, label, *one) for label, scales in ratings.items() for one in scales.items()]
+            db.executemany("INSERT INTO ratings VALUES(?, ?, ?, ?, ?)", values)
+            db.execute(
+                "UPDATE trials SET confirmed=?, seconds=?, n_plays=? WHERE participant=? AND trial=?",
+                (_now(), seconds, _json(n_plays), number, trial),
+            )
+            state = _state_after(person, is_training=bool(row["is_training"]), break_every=break_every)
+            db.execute("UPDATE participants SET state=? WHERE number=?", (state, number))
+        return self.participant(number)
+
+    # what is known of people
+
+    def export(self, number: int) -> dict[str, Any]:
+        """Return all that the file holds of one participant, as plain values."""
+        person = self.participant(number)
+        row = self._rows("SELECT * FROM participants WHERE number=?", number)[0]
+        trials = []
+        for trial in self._rows("SELECT * FROM trials WHERE participant=? ORDER BY trial", number):
+            entry = {key: trial[key] for key in trial.keys() if key != "participant"}  # noqa: SIM118 (rows are tuples)
+            entry.update(is_training=bool(trial["is_training"]), labels=json.loads(trial["labels"]))
+            entry["n_plays"] = json.loads(trial["n_plays"]) if trial["n_plays"] else None
+            with self._lock:
+                entry["ratings"] = _ratings_of(self._connection, number, trial["trial"])
+            trials.append(entry)
+        return {**{key: row[key] for key in row.keys()}, "audiogram": dict(person.audiogram), "trials": trials}  # noqa: SIM118
+
+    def answers(self) -> list[dict[str, Any]]:
+        """Return one row for each value that was given, with what stood behind its label."""
+        query = (
+            "SELECT p.number, p.listener, p.severity, t.trial, t.is_training, t.song, t.start_s, t.duration_s, r.label,"
+            " t.labels, r.scale, r.value, t.seconds, t.confirmed FROM ratings r JOIN trials t USING(participant, trial)"
+            " JOIN participants p ON p.number=r.participant ORDER BY p.number, t.trial, r.label, r.rowid"
+        )
+        rows = []
+        for row in self._rows(query):
+            entry = {("participant" if key == "number" else key): row[key] for key in row.keys()}  # noqa: SIM118
+            entry["labels"] = json.loads(row["labels"])[row["label"]]
+            rows.append({("stimulus" if key == "labels" else key): value for key, value in entry.items()})
+        return rows
+
+    def delete(self, number: int) -> None:
+        """Remove all rows of a participant, and their bytes.
+
+        Raises
+        ------
+        NoSuchParticipantError
+            There is none of this number.
+        OutputError
+            The rows are gone, but another program reads the file, and the log still holds the bytes.
+        """
+        with self._lock:
+            with self._transaction() as db:
+                if db.execute("DELETE FROM participants WHERE number=?", (number,)).rowcount != 1:
+                    raise NoSuchParticipantError("there is no such participant")
+            busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise OutputError(f"{self.path}: rows deleted, but the log cannot be emptied while another program reads")
+
+
+_PEOPLE = (
+    "SELECT p.*, COUNT(t.trial) AS n_trials, COUNT(t.confirmed) AS n_done, COALESCE(SUM(t.is_training), 0) AS"
+    " n_training, COALESCE(SUM(t.is_training AND t.confirmed IS NOT NULL), 0) AS n_training_done"
+    " FROM participants p LEFT JOIN trials t ON t.participant=p.number"
+)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a file of results, or an empty one; nothing else is touched."""
+    make_folder(path.parent)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with path.open("rb") as file:
+            begin = file.read(len(_MAGIC))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    expected = "a file of answers that cadenza-remix listen --test made"
+    if begin not in (b"", _MAGIC):
+        raise InputError("is no database of a listening test", where=path, expected=expected)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
+    connection.row_factory = sqlite3.Row
+    try:
+        tables = connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        connection.close()
+        raise InputError("cannot be read", where=path, expected=expected, found=error) from error
+    if tables and application != _APPLICATION_ID:
+        connection.close()
+        raise InputError("is no database of a listening test", where=path, expected=expected)
+    if tables and version != VERSION:
+        connection.close()
+        raise InputError("is of another version", where=path, expected=VERSION, found=version)
+    return connection
+
+
+def _check_same(stored: Mapping[str, Any], settings: Mapping[str, Any], path: Path) -> None:
+    for key in dict.fromkeys((*stored, *settings)):
+        if key not in _NOT_COMPARED and stored.get(key) != settings.get(key):
+            raise InputError(
+                f"answers were given under other settings: {key} differs (a changed test needs another file)",
+                where=path,
+                expected=_short(stored.get(key)),
+                found=_short(settings.get(key)),
+            )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _check_at_hand(db: sqlite3.Connection, person: Participant, trial: int) -> None:
+    first = _row(
+        db,
+        "SELECT MIN(trial) AS first, is_training FROM trials WHERE participant=? AND confirmed IS NULL",
+        person.number,
+    )
+    if first["first"] != trial:
+        raise ConflictError(f"trial {trial} is not at hand: expected trial {first['first']}")
+    expected = "training" if first["is_training"] else "trial"
+    if person.state != expected:
+        raise ConflictError(f"this is not the time for it: expected state {expected}")
+
+
+def _state_after(person: Participant, *, is_training: bool, break_every: int) -> str:
+    """Return the state after one more answer."""
+    if is_training:
+        return "training"
+    if person.n_done + 1 == person.n_trials:
+        return "done"
+    n_rated = person.n_done + 1 - person.n_training
+    return "break" if break_every and n_rated % break_every == 0 else "trial"
+
+
+def _row(db: sqlite3.Connection, query: str, *values: object) -> sqlite3.Row:
+    row = db.execute(query, values).fetchone()
+    if row is None:
+        raise NoSuchParticipantError("there is no such participant or trial")
+    return row
+
+
+def _ratings_of(db: sqlite3.Connection, number: int, trial: int) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    query = "SELECT label, scale, value FROM ratings WHERE participant=? AND trial=? ORDER BY rowid"
+    for row in db.execute(query, (number, trial)):
+        found.setdefault(row["label"], {})[row["scale"]] = row["value"]
+    return found
+
+
+def _participant(row: sqlite3.Row) -> Participant:
+    values = {key: row[key] for key in row.keys()}  # noqa: SIM118
+    return Participant(**{**values, "audiogram": json.loads(row["audiogram"])})
+
+
+def _planned(row: sqlite3.Row) -> PlannedTrial:
+    training, labels = bool(row["is_training"]), json.loads(row["labels"])
+    return PlannedTrial(row["trial"], training, row["song"], row["start_s"], row["duration_s"], labels)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
