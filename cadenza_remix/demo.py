@@ -27,6 +27,7 @@ from cadenza_remix.runs.pool import Failure
 from cadenza_remix.runs.progress import Progress
 from cadenza_remix.runs.scoring import ScoreReport, score_clean_stems, score_mixtures, score_pairs
 from cadenza_remix.runs.songs import SongFile, find_songs
+from cadenza_remix.runs.stage_times import recorded_times
 from cadenza_remix.separation.separator import Separator
 
 if TYPE_CHECKING:
@@ -84,27 +85,30 @@ def run_demo(out: Path, *, separator: Separator, progress: Progress | None = Non
 
     made: dict[str, EnhanceReport] = {}
     for name in PRESETS:
-        made[name] = enhance_songs(
-            [song],
-            listeners,
-            separator=separator,
-            chain=load_chain(name),
-            out=out / name,
-            stems_folder=out / "stems",
-            wav=True,
-            progress=progress,
-        )
+        with recorded_times(out / name, progress) as timed:
+            made[name] = enhance_songs(
+                [song],
+                listeners,
+                separator=separator,
+                chain=load_chain(name),
+                out=out / name,
+                stems_folder=out / "stems",
+                wav=True,
+                progress=timed,
+            )
         failures.extend(made[name].failures)
         clipped[name] = made[name].n_over_full_scale / made[name].n_remix_samples if made[name].n_remix_samples else 0.0
     for name, score in ((UNPROCESSED_CHAIN, score_mixtures), (UPPER_BOUND_CHAIN, score_clean_stems)):
         folder = out / name / "records" / "score"
-        keep(name, score([song], references=references, listeners=listeners, records=folder, progress=progress))
+        with recorded_times(out / name, progress) as timed:
+            keep(name, score([song], references=references, listeners=listeners, records=folder, progress=timed))
     for name in PRESETS:
         folder = out / name / "records" / "score"
-        keep(
-            name,
-            score_pairs(out / name, references=references, listeners=listeners, records=folder, progress=progress),
-        )
+        with recorded_times(out / name, progress) as timed:
+            keep(
+                name,
+                score_pairs(out / name, references=references, listeners=listeners, records=folder, progress=timed),
+            )
     frame = summary_frame(records)
     write_summary_csv(frame, out / "summary.csv")
     plot_audiograms(list(listeners.values()), nalr_gains_db, out / "audiograms.png")

@@ -61,7 +61,7 @@ def integrated_lufs(audio: Audio) -> float:
         # One sample more: pyloudnorm refuses what is shorter than a block, be it by a rounding error.
         samples = np.concatenate([samples, np.zeros((1, audio.n_channels))])
     else:
-        # "DeMan" computes the recommendation's own coefficients; pyloudnorm's default differs from them by up to 0.1 dB.
+        # "DeMan" has the recommendation's own coefficients; pyloudnorm's default differs from them.
         meter = Meter(rate, filter_class="DeMan", block_size=GATING_BLOCK_S)
         # pyloudnorm rounds the number of blocks: the last one could lie half outside.
         samples = samples[: math.ceil(n_steps * step_s * rate - 1e-6)]

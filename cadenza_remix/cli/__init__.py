@@ -14,7 +14,9 @@ import typer
 from cadenza_remix.cli import engines  # noqa: F401  (adds its command to those of models)
 from cadenza_remix.cli.data import data
 from cadenza_remix.cli.jobs import demo, enhance
+from cadenza_remix.cli.listening import listen
 from cadenza_remix.cli.models import models
+from cadenza_remix.cli.reporting import report
 from cadenza_remix.cli.runs import run, shard
 from cadenza_remix.cli.scoring import score
 from cadenza_remix.cli.separating import separate
@@ -34,11 +36,13 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(enhance)
+app.command()(report)
 app.command()(run)
 app.command()(score)
 app.command()(separate)
 app.command()(train)
 app.add_typer(data, name="data")
+app.add_typer(listen, name="listen")
 app.add_typer(models, name="models")
 app.add_typer(shard, name="shard")
 app.add_typer(slurm, name="slurm")

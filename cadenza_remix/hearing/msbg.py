@@ -1,8 +1,8 @@
 """The hearing-loss simulation of Moore, Stone, Baer and Glasberg as pyclarity has it (extra ``clarity``).
 
 Beside raised thresholds and recruitment it smears the spectrum, as the broader filters of an impaired ear do, in three
-grades after the audiogram. Its parts are taken one by one, with the level that we give: pyclarity's own way through them
-(`Ear.process`) first scales the music by how much of it is silence. The delay of its filters is taken out.
+grades after the audiogram. Its parts are taken one by one, at the level that we give: pyclarity's own way through
+them (`Ear.process`) first scales the music by how much of it is silence. The delay of its filters is taken out.
 """
 
 from __future__ import annotations
@@ -77,13 +77,17 @@ def hear_as_msbg(audio: Audio, listener: Listener, *, full_scale_db_spl: float) 
 
 def _through(ear: Any, samples: NDArray[np.float64]) -> NDArray[np.float64]:
     """Send one channel into the cochlea, through it and back; what the filters delay is cut off in front."""
+    from clarity.evaluator.msbg.smearing import FRAME_SIZE, SHIFT
+
     n_samples = len(samples)
+    # Smearing gives a frame out when it has taken the whole of it in; a mild loss is not smeared.
+    delay = _FIR_DELAY + (FRAME_SIZE - SHIFT if ear.cochlea.smearer is not None else 0)
     # Silence behind: the filters' tails, and blocks of the smearing that would not be full.
-    padded = np.concatenate([samples, np.zeros(_FIR_DELAY + _SAMPLE_RATE // 10)])
+    padded = np.concatenate([samples, np.zeros(delay + _SAMPLE_RATE // 10)])
     inside = ear.src_to_cochlea_filt(padded, ear.src_correction, _SAMPLE_RATE)
     inside = ear.cochlea.simulate(inside, ear.equiv_0db_spl)
     outside = ear.src_to_cochlea_filt(inside, ear.src_correction, _SAMPLE_RATE, backward=True)
-    return np.asarray(outside)[_FIR_DELAY : _FIR_DELAY + n_samples]
+    return np.asarray(outside)[delay : delay + n_samples]
 
 
 def _as_clarity(audiogram: Audiogram) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -178,7 +178,7 @@ class RenderPool:
         """
         return (await self.run_all([job]))[0]
 
-    async def run_all(self, jobs: list[Callable[[], Result]]) -> list[Result]:
+    async def run_all(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
         """Do several jobs, all of them or none; return their results in order.
 
         Raises

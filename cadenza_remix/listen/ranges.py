@@ -20,7 +20,7 @@ CHUNK_BYTES = 128 * 1024
 STALLED_AFTER_S = 60.0
 """A client that takes nothing for so long is given up."""
 _RANGES = re.compile(r"\s*bytes\s*=(.*)", re.IGNORECASE | re.DOTALL)
-_ONE_RANGE = re.compile(r"[ \t]*(\d*)[ \t]*-[ \t]*(\d*)[ \t]*")
+_ONE_RANGE = re.compile(r"[ \t]*([0-9]*)[ \t]*-[ \t]*([0-9]*)[ \t]*")
 _MOST_DIGITS = 18
 
 

@@ -95,8 +95,8 @@ class Guard:
     - ``Host`` must be a name of this machine or the one given (a page elsewhere whose name suddenly points here, DNS
       rebinding, carries its own name). Where the server listens on all addresses, any numeric address and the
       machine's own name are taken.
-    - What changes something must be JSON (or an upload's type), which no form of another page can send, and its
-      ``Origin``, if it has one, must be this server.
+    - What changes something must be JSON (or an upload's type, or have no body at all), which no form of another page
+      can send, and its ``Origin``, if it has one, must be this server.
     - JSON bodies are read whole before any route sees them, up to a limit and a time, however they are sent.
     - Errors that nobody expected become one line; the traceback goes to standard error.
 
@@ -149,7 +149,7 @@ class Guard:
         if scope["method"] in _CHANGING:
             _check_origin(headers)
         is_upload = _UPLOADS.fullmatch(scope["path"]) is not None
-        if scope["method"] in _WITH_BODY:
+        if scope["method"] in _WITH_BODY and (is_upload or "content-type" in headers or _has_body(headers)):
             _check_content_type(headers, is_upload=is_upload)
         return receive if is_upload else await _with_body_read(headers, receive)
 
@@ -206,13 +206,17 @@ def _check_content_type(headers: Headers, *, is_upload: bool) -> None:
         raise Refused(415, "wrong Content-Encoding: expected none")
 
 
+def _has_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
 async def _with_body_read(headers: Headers, receive: Receive) -> Receive:
     """Read the body of a request and return what gives it again."""
     announced = headers.get("content-length", "0")
     if announced.isdecimal() and (len(announced) > 12 or int(announced) > MOST_JSON_BYTES):
         raise Refused(413, f"too large: at most {MOST_JSON_BYTES} bytes")
     body = b""
-    more = announced != "0" or "transfer-encoding" in headers
+    more = _has_body(headers)
     with anyio.move_on_after(BODY_WITHIN_S) as patience:
         while more:
             message = await receive()

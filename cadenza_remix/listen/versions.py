@@ -283,9 +283,7 @@ def _enhanced_around(
     return enhance_stems(parts, listener, chain), first - begin
 
 
-def _at_music_rate(
-    samples: NDArray[np.floating], rate: int, skipped: int, n_samples: int
-) -> NDArray[np.float64]:
+def _at_music_rate(samples: NDArray[np.floating], rate: int, skipped: int, n_samples: int) -> NDArray[np.float64]:
     resampled = resample_samples(np.asarray(samples, dtype=np.float64), rate, MUSIC_SAMPLE_RATE)
     return resampled[skipped : skipped + n_samples].astype(np.float64, copy=False)
 
@@ -293,8 +291,8 @@ def _at_music_rate(
 def lead_s(chain: Chain) -> float:
     """Return how long before a passage a chain must begin, so that it is as in the whole song.
 
-    Filters are exact; a compressor's gain is, after ten of its slowest time constants, within 0.0004 dB (those that take
-    longer than three seconds begin half a minute before and are not exact).
+    Filters are exact. After ten of its slowest time constants a compressor's gain is within 0.0004 dB; one that takes
+    longer than three seconds begins half a minute before and is not as exact.
     """
     if chain.compressor is None:
         return _FILTERS_REACH_S

@@ -70,7 +70,8 @@ EarLevels = Mapping[str, BandLevels]
 
 def bands_below(sample_rate: int) -> NDArray[np.float64]:
     """Return the centres of the bands that lie whole below 0.47 times a sample rate: what resamplers leave alone."""
-    return BAND_CENTRES_HZ[BAND_CENTRES_HZ * _HALF_BAND <= 0.47 * sample_rate]
+    upper_edges_hz = BAND_CENTRES_HZ * _HALF_BAND
+    return BAND_CENTRES_HZ[upper_edges_hz <= 0.47 * sample_rate]
 
 
 def band_energies(samples: NDArray[np.floating], sample_rate: int) -> NDArray[np.float64]:

@@ -1,11 +1,11 @@
 """What the files of a run tell besides scores: loudness, peaks, achieved gains and spectra of each pair.
 
 Conventions: loudness is that of ITU-R BS.1770 in LUFS; peaks are those of samples, in dB of full scale, of the remix
-*before* it is clipped softly (as the record of the pair holds it), while loudness and spectrum of the remix are those of
-its file, which is what a listener gets. The mixture is measured over the very seconds that the remix holds. The achieved
-insertion gain of an ear is the energy of its four enhanced stems in a band over that of the same channel of the four
-separated stems: prescription, stem gains, compressor and all. What cannot be measured is None, with the reason in
-``missing``.
+*before* it is clipped softly (as the record of the pair holds it), while loudness and spectrum of the remix are those
+of its file, which is what a listener gets. The mixture is measured over the very seconds that the remix holds. The
+achieved insertion gain of an ear is the energy of its four enhanced stems in a band over that of the same channel of
+the four separated stems: prescription, stem gains, compressor and all. What cannot be measured is None, with the reason
+in ``missing``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cadenza_remix.audio.io import load_audio, read_scaled_flac
+from cadenza_remix.audio.io import STEM_LENGTH_TOLERANCE_S, load_audio, read_scaled_flac
 from cadenza_remix.audio.signal import EARS, STEM_SAMPLE_RATE, STEMS, Audio
 from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.errors import InputError, unknown_name
@@ -77,9 +77,7 @@ class PairMeasures:
         return self.remix_lufs - self.mixture_lufs
 
 
-def measure_pairs(
-    run: FinishedRun, pairs: Iterable[Pair], *, progress: Progress | None = None
-) -> list[PairMeasures]:
+def measure_pairs(run: FinishedRun, pairs: Iterable[Pair], *, progress: Progress | None = None) -> list[PairMeasures]:
     """Measure pairs of a run from its files.
 
     One file of audio is in memory at a time. What belongs to a song is measured once for all of its listeners where
@@ -145,7 +143,7 @@ def _measure_pair(
     run: FinishedRun,
     pair: Pair,
     mixture_of: Callable[[Path, _Segment], _Signal],
-    separated_of: Callable[[Path, _Segment], NDArray[np.float64]],
+    separated_of: Callable[[Path, _Segment], _Separated],
 ) -> PairMeasures:
     missing: dict[str, str] = {}
 
@@ -158,25 +156,24 @@ def _measure_pair(
 
     cut = run.segments_s(pair) or {}
     sources = run.sources[pair.song]
-    values: dict[str, Any] = {}
-    for name, path, measure in (
-        ("mixture", sources.mixture, lambda path: mixture_of(path, cut.get("subjective"))),
-        ("remix", run.remix_file(pair), lambda path: _measure_signal(path, None)),
-    ):
-        what = f"no {name} of {pair.song!r} was found"
-        fields = [f"{name}_lufs", f"{name}_spectrum", *(["mixture_peak_dbfs"] if name == "mixture" else [])]
-        signal = attempt(fields, lambda path=path, what=what, measure=measure: measure(_there(path, what)))  # type: ignore[misc]
-        if signal is not None:
-            values.update(zip(fields, (signal.lufs, signal.spectrum, signal.peak_dbfs), strict=False))
-            if signal.lufs is None:
-                missing[f"{name}_lufs"] = f"{name} is silent"
-            if signal.peak_dbfs is None and name == "mixture":
-                missing["mixture_peak_dbfs"] = "mixture is silent"
-    from_record = attempt(("remix_peak_dbfs", "over_full_scale_share"), lambda: _from_record(run, pair))
-    values.update(from_record or {})
-    if from_record and from_record["remix_peak_dbfs"] is None:
-        missing["remix_peak_dbfs"] = "remix is silent"
-    values["gains_db"] = attempt(("gains_db",), lambda: _achieved_gains(run, pair, cut.get("objective"), separated_of))
+    mixture = attempt(
+        ("mixture_lufs", "mixture_peak_dbfs", "mixture_spectrum"),
+        lambda: mixture_of(_there(sources.mixture, f"no mixture of {pair.song!r} was found"), cut.get("subjective")),
+    )
+    remix = attempt(
+        ("remix_lufs", "remix_spectrum"),
+        lambda: _measure_signal(_there(run.remix_file(pair), "no remix was found"), None),
+    )
+    clipping = attempt(("remix_peak_dbfs", "over_full_scale_share"), lambda: _from_record(run, pair))
+    gains = attempt(("gains_db",), lambda: _achieved_gains(run, pair, cut.get("objective"), separated_of))
+    values: dict[str, Any] = {"gains_db": gains, **(clipping or {})}
+    if mixture is not None:
+        values.update(mixture_lufs=mixture.lufs, mixture_peak_dbfs=mixture.peak_dbfs, mixture_spectrum=mixture.spectrum)
+    if remix is not None:
+        values.update(remix_lufs=remix.lufs, remix_spectrum=remix.spectrum)
+    for name in ("mixture_lufs", "mixture_peak_dbfs", "remix_lufs", "remix_peak_dbfs"):
+        if values.get(name) is None:
+            missing.setdefault(name, "silent")
     return PairMeasures(pair.song, pair.listener, **values, missing=missing)
 
 
@@ -223,38 +220,55 @@ def _from_record(run: FinishedRun, pair: Pair) -> dict[str, float | None]:
     }
 
 
+@dataclass(frozen=True, eq=False)
+class _Separated:
+    """Energies of the four separated stems together, shape (n_bands, 2), and how long the stems are."""
+
+    energies: NDArray[np.float64]
+    duration_s: float
+
+
+def _separated_energies(folder: Path, segment: _Segment) -> _Separated:
+    energies = np.zeros((len(bands_below(STEM_SAMPLE_RATE)), len(EARS)))
+    duration_s = 0.0
+    for stem in STEMS:
+        # At the rate of the enhanced stems, so that the resampler's edge is in both.
+        audio = load_audio(folder / f"{stem}.wav", sample_rate=STEM_SAMPLE_RATE).stereo()
+        if segment is not None:
+            audio = audio.excerpt(*segment)
+        energies += audio.n_samples * band_energies(audio.samples, STEM_SAMPLE_RATE)
+        duration_s = max(duration_s, audio.duration_s)
+    return _Separated(energies, duration_s)
+
+
 def _achieved_gains(
-    run: FinishedRun, pair: Pair, segment: _Segment, separated_of: Callable[[Path, _Segment], NDArray[np.float64]]
+    run: FinishedRun, pair: Pair, segment: _Segment, separated_of: Callable[[Path, _Segment], _Separated]
 ) -> dict[str, BandLevels]:
     kept = _there(run.sources[pair.song].kept_stems, f"no separated stems of {pair.song!r} were kept")
     files = {
         ear: [_there(run.stem_file(pair, ear, stem), f"no enhanced {ear} {stem} was found") for stem in STEMS]
         for ear in EARS
     }
-    before = separated_of(kept, segment)
-    total = before.sum(axis=0)
+    separated = separated_of(kept, segment)
+    total = separated.energies.sum(axis=0)
     gains = {}
     for column, ear in enumerate(EARS):
-        after = np.zeros(len(before))
+        before, after = separated.energies[:, column], np.zeros(len(separated.energies))
         for path in files[ear]:
             audio = read_scaled_flac(path)
-            if audio.sample_rate != STEM_SAMPLE_RATE:
-                expected = f"{STEM_SAMPLE_RATE} Hz"
-                raise InputError("wrong sample rate", where=path, expected=expected, found=f"{audio.sample_rate} Hz")
-            after += band_energies(audio.samples[:, :1], STEM_SAMPLE_RATE)[:, 0]
-        enough = (before[:, column] > 0) & (levels_db(before[:, column]) > levels_db(total[column]) + _QUIET_DB)
-        ratio = after / np.where(enough, before[:, column], 1.0)
+            _check_enhanced(audio, separated.duration_s)
+            after += audio.n_samples * band_energies(audio.samples[:, :1], STEM_SAMPLE_RATE)[:, 0]
+        enough = (before > 0) & (levels_db(before) > levels_db(total[column]) + _QUIET_DB)
+        ratio = after / np.where(enough, before, 1.0)
         gains_db = np.where(enough & (ratio > 0), levels_db(ratio), np.nan)
         gains[ear] = BandLevels(bands_below(STEM_SAMPLE_RATE), gains_db)
     return gains
 
 
-def _separated_energies(folder: Path, segment: _Segment) -> NDArray[np.float64]:
-    """Return the energies of the four separated stems together, by band and ear, at the rate of the enhanced ones."""
-    energies = 0.0
-    for stem in STEMS:
-        audio = load_audio(folder / f"{stem}.wav", sample_rate=STEM_SAMPLE_RATE).stereo()
-        if segment is not None:
-            audio = audio.excerpt(*segment)
-        energies = energies + band_energies(audio.samples, STEM_SAMPLE_RATE)
-    return np.asarray(energies)
+def _check_enhanced(audio: Audio, duration_s: float) -> None:
+    if audio.sample_rate != STEM_SAMPLE_RATE:
+        expected, found = f"{STEM_SAMPLE_RATE} Hz", f"{audio.sample_rate} Hz"
+        raise InputError("wrong sample rate", where=audio.name, expected=expected, found=found)
+    if abs(audio.duration_s - duration_s) > STEM_LENGTH_TOLERANCE_S:
+        expected, found = f"{duration_s:.3f} s as the separated stems", f"{audio.duration_s:.3f} s"
+        raise InputError("wrong length", where=audio.name, expected=expected, found=found)

@@ -56,24 +56,24 @@ function showLogin() {
 
 const KINDS = { mushra: "MUSHRA (ITU-R BS.1534)", scales: "Cadenza's panel scales", ab: "A/B preference" };
 
-function showTest(test) {
-  document.title = `${test.title}: administration`;
-  byId("title").textContent = `${test.title}: administration`;
+function showTest({ title, type, settings, songs, created, listeners, n_participants: nAll, n_finished: nFinished }) {
+  document.title = `${title}: administration`;
+  byId("title").textContent = `${title}: administration`;
+  const loudness = settings.loudness_lufs === null ? "as it is" : `${settings.loudness_lufs} LUFS`;
   const facts = [
-    ["Type", KINDS[test.type] ?? test.type],
-    ["Systems", [test.systems ?? []].flat().join(", ")],
-    ["Songs", songNames(test.songs)],
-    ["Pages each", test.n_trials],
-    ["Loudness", test.loudness_lufs === null ? "as it is" : test.loudness_lufs && `${test.loudness_lufs} LUFS`],
-    ["Never above", test.max_peak_dbfs && `${test.max_peak_dbfs} dBFS`],
-    ["Seed", test.seed],
-    ["Results", test.results],
-  ].filter(([, value]) => value !== undefined && value !== "");
+    ["Type", KINDS[type]],
+    ["Systems", settings.systems.join(", ")],
+    ["Songs", songs.map(({ name, start_s: start, duration_s: length }) => `${name} (${passage(start, length)})`).join(", ")],
+    ["Loudness", `${loudness}, never above ${settings.max_peak_dbfs} dBFS`],
+    ["Seed", settings.seed],
+    ["Begun", created.slice(0, 16).replace("T", ", ")],
+    ["Finished", `${nFinished} of ${nAll} participants`],
+  ];
   byId("test").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]));
-  byId("listeners").replaceChildren(...(test.listeners ?? []).map((listener) => make("option", { value: listener.id ?? listener })));
+  byId("listeners").replaceChildren(...listeners.map(({ id, severity }) => make("option", { value: id }, severity)));
 }
 
-const songNames = (songs) => (Array.isArray(songs) ? songs.map((song) => song.name ?? song).join(", ") : songs);
+const passage = (start, length) => `${start.toFixed(1)} to ${(start + length).toFixed(1)} s`;
 
 function showPeople(people) {
   byId("people").replaceChildren(...people.map(row));
@@ -82,14 +82,16 @@ function showPeople(people) {
 }
 
 function row(person) {
-  const { number, listener, state, n_done: nDone, n_trials: nTrials } = person;
-  return make("tr", {},
-    make("th", { scope: "row", "data-name": "No." }, String(number)),
-    make("td", { "data-name": "Listener" }, listener),
-    make("td", { "data-name": "State" }, state),
-    make("td", { "data-name": "Answered" }, `${nDone} of ${nTrials}`),
-    make("td", { "data-name": "Link" }, linkCell(person)),
-    make("td", { "data-name": "Data" }, actions(person)));
+  const { number, listener, severity, state, n_done: nDone, n_trials: nTrials } = person;
+  // Roles, as the cards of a phone are no table to a browser otherwise.
+  const cell = (name, content) => make("td", { role: "cell", "data-name": name }, content);
+  return make("tr", { role: "row" },
+    make("th", { scope: "row", role: "rowheader", "data-name": "No." }, String(number)),
+    cell("Listener", `${listener} (${severity})`),
+    cell("State", state),
+    cell("Answered", `${nDone} of ${nTrials}`),
+    cell("Link", linkCell(person)),
+    cell("Data", actions(person)));
 }
 
 function linkCell({ number, link }) {

@@ -1,21 +1,20 @@
 // A listening test of one participant. Where they are is the server's to say: this page asks, shows, and asks again.
 
+import { BOARDS } from "./test_boards.js";
 import { announce, byId, fillWithParagraphs, setText, showView } from "./test_dom.js";
 import { checkLevel, loadTone } from "./test_level.js";
 import { createContext } from "./player.js";
 import { draftOf, loadSounds, TrialPage } from "./test_trial.js";
-import { Refused, Server } from "./test_server.js";
+import { Refused, Server, Troubled } from "./test_server.js";
 
 const token = decodeURIComponent(location.pathname.split("/").filter(Boolean).at(-1));
 
-const isSaving = () => byId("confirm").textContent.startsWith("Saving");
-
 const server = new Server(token, {
-  onaway(attempt) {
-    const what = isSaving() ? "Your answer is not saved yet: the server does not answer. It is kept here."
-      : "The server does not answer.";
+  onaway(attempt, error) {
+    const why = error instanceof Troubled ? `The server says: ${error.message}.` : "The server does not answer.";
+    const kept = session.isSaving ? "Your answer is not saved yet; it is kept here. " : "";
     byId("away").hidden = false;
-    setText(byId("away-text"), `${what} Trying again … (attempt ${attempt})`);
+    setText(byId("away-text"), `${kept}${why} Trying again … (attempt ${attempt})`);
   },
   onback() {
     byId("away").hidden = true;
@@ -24,7 +23,7 @@ const server = new Server(token, {
 });
 byId("away-retry").addEventListener("click", () => server.tryNow());
 
-const session = { token, server, context: null, state: null, level: null };
+const session = { token, server, context: null, state: null, level: null, isSaving: false };
 
 /** Made late and once: browsers hold a context that no click has asked for. */
 function context() {
@@ -42,27 +41,35 @@ function pressed(...buttons) {
   });
 }
 
-function showHeader({ title, n_done: nDone, n_trials: nTrials, state }) {
-  document.title = title;
-  setText(byId("title"), title);
-  byId("progress").hidden = ["welcome", "level"].includes(state);
-  byId("progress-bar").max = Math.max(1, nTrials);
-  byId("progress-bar").value = nDone;
-  setText(byId("progress-text"), `${nDone} of ${nTrials} pages done`);
+/** Pages that count, and how many of them are answered: the training does not count. */
+const pagesOf = ({ n_trials: nTrials, n_done: nDone, n_training: nTraining }) => ({
+  all: nTrials - nTraining, done: Math.max(0, nDone - nTraining),
+});
+
+function showHeader(state) {
+  const { all, done } = pagesOf(state);
+  document.title = state.title;
+  setText(byId("title"), state.title);
+  byId("progress").hidden = !["trial", "break", "done"].includes(state.state);
+  byId("progress-bar").max = Math.max(1, all);
+  byId("progress-bar").value = done;
+  setText(byId("progress-text"), `${done} of ${all} pages done`);
 }
 
-async function welcome({ instructions, notice, n_trials: nTrials }) {
-  fillWithParagraphs(byId("instructions"), instructions);
-  setText(byId("notice"), notice);
-  setText(byId("welcome-size"), `The test has ${nTrials} ${nTrials === 1 ? "page" : "pages"}. You can close it at any time `
-    + "and go on later with the same link.");
+async function welcome(state) {
+  const { all } = pagesOf(state);
+  const training = state.n_training ? ", after a training that does not count" : "";
+  fillWithParagraphs(byId("instructions"), state.instructions || BOARDS[state.type].task);
+  setText(byId("notice"), state.notice);
+  setText(byId("welcome-size"), `The test has ${all} ${all === 1 ? "page" : "pages"}${training}. You can close it at any `
+    + "time and go on later with the same link.");
   showView("welcome");
   await pressed(byId("begin"));
   await server.begin();
 }
 
 async function level(state) {
-  const tone = { url: state.level_tone_url, gain: state.level_tone_gain_lin ?? 1 };
+  const tone = { url: state.level_tone_url, gain: state.level_tone_gain_lin };
   const player = await server.patiently(() => loadTone(context(), tone));
   await server.setLevel(await checkLevel(player));
 }
@@ -70,12 +77,11 @@ async function level(state) {
 async function trial() {
   showView("loading");
   setText(byId("loading-text"), "Loading the sounds …");
-  const given = await server.trial();
-  const draft = draftOf(token, given);
-  const player = await server.patiently(() => loadSounds(context(), given, (done, all) => {
+  const given = await server.trial((page) => loadSounds(context(), page, (done, all) => {
     setText(byId("loading-text"), `Loading the sounds: ${done} of ${all}`);
   }));
-  const end = await new TrialPage(session, given, player, draft).run();
+  const draft = draftOf(token, given.trial);
+  const end = await new TrialPage(session, given.trial, given.sounds, draft).run();
   announce(end === "saved" ? "Saved." : "This page had been answered before; going on.");
 }
 
@@ -88,8 +94,9 @@ async function goOn(view) {
 const STATES = {
   welcome, level, training: trial, trial,
   ready: () => goOn("ready"),
-  break: async ({ n_done: nDone, n_trials: nTrials }) => {
-    setText(byId("break-text"), `${nDone} of ${nTrials} pages are done and saved.`);
+  break: async (state) => {
+    const { all, done } = pagesOf(state);
+    setText(byId("break-text"), `${done} of ${all} pages are done and saved.`);
     await goOn("break");
   },
 };

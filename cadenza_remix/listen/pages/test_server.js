@@ -14,6 +14,9 @@ export class Refused extends Error {
   }
 }
 
+/** The server answered that it cannot at present. */
+export class Troubled extends Error {}
+
 /** One exchange of JSON; throws Refused for a definite no and another error when no answer came. */
 async function exchange(path, { method = "GET", body } = {}) {
   const options = { method, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) };
@@ -25,12 +28,12 @@ async function exchange(path, { method = "GET", body } = {}) {
   const answer = await response.json().catch(() => null);
   if (response.ok && answer !== null) return answer;
   const line = answer?.error ?? `the server answered ${response.status}`;
-  if (response.ok || PASSING.has(response.status)) throw new Error(line);
+  if (response.ok || PASSING.has(response.status)) throw new Troubled(line);
   throw new Refused(response.status, line);
 }
 
 export class Server {
-  /** onaway(attempt) is told of every failed attempt, onback() when the server answers again. */
+  /** onaway(attempt, error) is told of every failed attempt, onback() when the server answers again. */
   constructor(token, { onaway, onback }) {
     this.base = `/api/t/${encodeURIComponent(token)}`;
     this.onaway = onaway;
@@ -41,7 +44,14 @@ export class Server {
 
   state() { return this.patiently(() => exchange(this.base)); }
 
-  trial() { return this.patiently(() => exchange(`${this.base}/trial`)); }
+  /** The page at hand with its sounds as `load(trial)` gives them. The sounds may have gone meanwhile: then the server
+   * is asked again for both. */
+  trial(load) {
+    return this.patiently(async () => {
+      const trial = await exchange(`${this.base}/trial`);
+      return { trial, sounds: await load(trial) };
+    });
+  }
 
   begin() { return this.post("begin"); }
 
@@ -67,7 +77,7 @@ export class Server {
           if (attempt > 1) this.onback();
           throw error;
         }
-        this.onaway(attempt);
+        this.onaway(attempt, error);
         await this.pause(Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (attempt - 1)));
       }
     }

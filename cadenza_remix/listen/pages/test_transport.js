@@ -84,7 +84,7 @@ export class Transport {
     region.hidden = !isPart;
     region.style.left = `${(100 * this.from) / duration}%`;
     region.style.width = `${(100 * (this.to - this.from)) / duration}%`;
-    setText(byId("loop-text"), isPart ? `Looping ${seconds(this.from)} to ${seconds(this.to)}` : "Looping all of it");
+    setText(byId("loop-text"), isPart ? `Looping ${seconds(this.from)} to ${seconds(this.to)}` : "");
   }
 
   changed() {

@@ -8,13 +8,11 @@ import { Refused } from "./test_server.js";
 import { Transport, showKeys } from "./test_transport.js";
 
 export class TrialPage {
-  /** session: {token, state, server, context}; trial as the server gives it; player with its sounds loaded, or null
-   * where only a confirmed answer has to be sent once more. */
+  /** session: {token, state, server, level, isSaving}; trial as the server gives it; player with its sounds loaded. */
   constructor(session, trial, player, draft) {
     Object.assign(this, { session, trial, player, draft });
-    this.allowsNoPreference = trial.allow_no_preference ?? session.state.allow_no_preference ?? true;
+    this.allowsNoPreference = session.state.allow_no_preference;
     this.ending = new AbortController();
-    this.isSaving = false;
     // What was done before a reload counts too.
     this.started = performance.now() - 1000 * draft.data.seconds;
   }
@@ -29,6 +27,7 @@ export class TrialPage {
   }
 
   end() {
+    this.session.isSaving = false;
     this.ending.abort();
     this.player.clear();
   }
@@ -57,10 +56,12 @@ export class TrialPage {
   }
 
   showTexts(task) {
-    const { trial } = this;
-    const kind = trial.is_training ? "Training" : "Page";
-    const song = trial.song ? `: ${trial.song}` : "";
-    setText(byId("trial-heading"), `${kind} ${trial.trial} of ${trial.of}${song}`);
+    const { trial, session } = this;
+    // Trials are counted through, training first.
+    const { n_training: nTraining, n_trials: nTrials } = session.state;
+    const place = trial.is_training ? `Training ${trial.trial} of ${nTraining}`
+      : `Page ${trial.trial - nTraining} of ${nTrials - nTraining}`;
+    setText(byId("trial-heading"), trial.song ? `${place}: ${trial.song}` : place);
     setText(byId("trial-task"), task);
     setText(byId("confirm"), "Confirm and go on");
     byId("stimuli").inert = false;
@@ -108,7 +109,7 @@ export class TrialPage {
   }
 
   showMissing() {
-    if (this.isSaving) return;
+    if (this.session.isSaving) return;
     const missing = this.board.missing();
     allow(byId("confirm"), missing.length === 0);
     setText(byId("why"), missing.length ? `Before you can confirm: ${missing.join("; ")}.` : "Ready to confirm.");
@@ -116,7 +117,7 @@ export class TrialPage {
   }
 
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || this.isSaving) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || this.session.isSaving) return;
     const action = this.actionOf(event);
     if (!action) return;
     event.preventDefault();
@@ -136,7 +137,7 @@ export class TrialPage {
   }
 
   confirm() {
-    if (this.isSaving) return;
+    if (this.session.isSaving) return;
     if (!isAllowed(byId("confirm"))) {
       announce(byId("why").textContent);
       return;
@@ -154,7 +155,7 @@ export class TrialPage {
 
   /** Sends the confirmed answer until the server has it; the same answer sent twice is one answer. */
   async send() {
-    this.isSaving = true;
+    this.session.isSaving = true;
     this.player.pause();
     byId("stimuli").inert = true;
     allow(byId("confirm"), false);
@@ -181,7 +182,7 @@ export class TrialPage {
   }
 
   unlock(error) {
-    this.isSaving = false;
+    this.session.isSaving = false;
     this.draft.clearAnswer();
     byId("stimuli").inert = false;
     setText(byId("confirm"), "Confirm and go on");

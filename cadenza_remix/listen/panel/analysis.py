@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.severity import GRADES
-from cadenza_remix.listen.panel.answers import Answers, is_control
-from cadenza_remix.listen.panel.paired_tests import binomial_p, holm, sign_flip_p
+from cadenza_remix.listen.panel.answer_table import Answers, is_control
+from cadenza_remix.listen.panel.paired_tests import binomial_p, certain_share, holm, sign_flip_p
 from cadenza_remix.listen.panel.screening import Screening, kept_ratings, post_screen
 from cadenza_remix.report.bootstrap import cluster_interval
 
@@ -73,7 +74,7 @@ def analyse(
     Parameters
     ----------
     answers : Answers
-        As `cadenza_remix.listen.panel.answers.read_answers` gives them.
+        As `cadenza_remix.listen.panel.answer_table.read_answers` gives them.
     screening : bool
         Leave out assessors as BS.1534-3 says (MUSHRA only).
     against : str, optional
@@ -112,8 +113,8 @@ def analyse(
 def paired_values(ratings: pd.DataFrame, this: str, other: str, *, by_trial: bool) -> pd.DataFrame:
     """Return what was said of two systems by the same assessor of the same song.
 
-    Columns ``participant``, ``severity``, ``song``, ``scale``, ``this``, ``other``, ``difference``; a row for each trial
-    (A/B), or for each assessor, song and scale with repeats averaged.
+    Columns ``participant``, ``severity``, ``song``, ``scale``, ``this``, ``other``, ``difference``; a row for each
+    trial (A/B), or for each assessor, song and scale with repeats averaged.
     """
     key = [*_CELL, "trial"] if by_trial else _CELL
     sides = [ratings[ratings["system"] == name].groupby(key, sort=True)["value"].mean() for name in (this, other)]
@@ -122,7 +123,7 @@ def paired_values(ratings: pd.DataFrame, this: str, other: str, *, by_trial: boo
 
 
 def cells_of(ratings: pd.DataFrame) -> pd.DataFrame:
-    """Return the ratings with repeats averaged: `value`, and ``n`` ratings, for each assessor, song, scale and system."""
+    """Return mean ``value`` and number ``n`` of the ratings of each assessor, song, scale and system."""
     grouped = ratings.groupby([*_CELL, "system"], sort=True)["value"]
     return grouped.agg(value="mean", n="size").reset_index()
 
@@ -145,10 +146,17 @@ def _mean_rows(answers: Answers, ratings: pd.DataFrame) -> Iterator[dict[str, An
             value = rows["value"].to_numpy(dtype=np.float64)
             quartile_1, median, quartile_3 = np.quantile(value, [0.25, 0.5, 0.75])
             yield {
-                **{"scale": scale, "system": system, "factor": factor, "level": level},
-                **{**_counts(rows), "n_ratings": int(rows["n"].sum())},
-                **{"mean": value.mean(), **_interval(value, rows)},
-                **{"median": median, "quartile_1": quartile_1, "quartile_3": quartile_3},
+                "scale": scale,
+                "system": system,
+                "factor": factor,
+                "level": level,
+                **_counts(rows),
+                "n_ratings": int(rows["n"].sum()),
+                "mean": value.mean(),
+                **_interval(value, rows),
+                "median": median,
+                "quartile_1": quartile_1,
+                "quartile_3": quartile_3,
             }
 
 
@@ -161,9 +169,15 @@ def _test_rows(answers: Answers, ratings: pd.DataFrame) -> Iterator[dict[str, An
                 continue
             difference = rows["difference"].to_numpy()
             yield {
-                **{"scale": scale, "system": this, "other": other, **_counts(rows), "n_pairs": len(rows)},
-                **{"mean_system": rows["this"].mean(), "mean_other": rows["other"].mean()},
-                **{"difference": difference.mean(), **_interval(difference, rows)},
+                "scale": scale,
+                "system": this,
+                "other": other,
+                **_counts(rows),
+                "n_pairs": len(rows),
+                "mean_system": rows["this"].mean(),
+                "mean_other": rows["other"].mean(),
+                "difference": difference.mean(),
+                **_interval(difference, rows),
                 "p": sign_flip_p(difference, rows["participant"]),
             }
 
@@ -175,7 +189,10 @@ def _preference_rows(answers: Answers, ratings: pd.DataFrame, against: str | Non
         if system == against:
             continue
         pairs = paired_values(ratings, system, against, by_trial=answers.type == "ab")
-        for scale, part in pairs.groupby("scale", sort=False):
+        for scale in answers.scales:
+            part = pairs[pairs["scale"] == scale]
+            if part.empty:
+                continue
             choice = part.assign(preferred=(np.sign(part["difference"]) + 1) / 2)
             for factor, level, rows in grouped_by_factor(choice):
                 names = {"scale": scale, "system": system, "against": against, "factor": factor, "level": level}
@@ -189,15 +206,26 @@ def _share(rows: pd.DataFrame, *, tested: bool) -> dict[str, Any]:
     cells = rows.groupby(_CELL, sort=True)["preferred"].mean().reset_index()
     value = cells["preferred"].to_numpy()
     return {
-        **{**_counts(rows), "n_for": n_for, "n_ties": n_ties, "n_against": n_against},
-        **{"share": value.mean(), **_interval(value, cells)},
+        **_counts(rows),
+        "n_for": n_for,
+        "n_ties": n_ties,
+        "n_against": n_against,
+        "share": value.mean(),
+        **_share_interval(value, cells),
         "p": sign_flip_p(value - 0.5, cells["participant"]) if tested else np.nan,
         "p_binomial": binomial_p(n_for, n_against) if tested else np.nan,
     }
 
 
+def _share_interval(value: NDArray[np.float64], cells: pd.DataFrame) -> dict[str, float]:
+    if value.min() == value.max() and value[0] in (0.0, 1.0):
+        reach = certain_share(cells["participant"].nunique())
+        return {"low": 0.0, "high": reach} if value[0] == 0 else {"low": 1.0 - reach, "high": 1.0}
+    return _interval(value, cells)
+
+
 def _repeat_rows(ratings: pd.DataFrame, *, is_ab: bool) -> Iterator[dict[str, Any]]:
-    """Yield how far each assessor agrees with himself, over what he was asked more than once."""
+    """Yield how far each assessor agrees with themselves, over what they were asked more than once."""
     asked = ratings[~ratings["system"].map(is_control)]
     if is_ab:  # one answer a trial: about the first of the two names
         both = asked.groupby(["participant", "trial"])["system"]
@@ -208,8 +236,11 @@ def _repeat_rows(ratings: pd.DataFrame, *, is_ab: bool) -> Iterator[dict[str, An
     groups = groups[groups["size"] > 1].assign(same=lambda rows: rows["min"] == rows["max"])
     for (participant, scale), rows in groups.groupby(["participant", "scale"], sort=True):
         yield {
-            **{"participant": participant, "scale": scale, "n_repeated": len(rows)},
-            **{"mean_difference": (rows["max"] - rows["min"]).mean(), "sd_within": float(np.sqrt(rows["var"].mean()))},
+            "participant": participant,
+            "scale": scale,
+            "n_repeated": len(rows),
+            "mean_difference": (rows["max"] - rows["min"]).mean(),
+            "sd_within": float(np.sqrt(rows["var"].mean())),
             "share_same": rows["same"].mean(),
         }
 
@@ -230,7 +261,7 @@ def _counts(rows: pd.DataFrame) -> dict[str, int]:
     return {"n_assessors": rows["participant"].nunique(), "n_songs": rows["song"].nunique()}
 
 
-def _interval(values: np.ndarray, rows: pd.DataFrame) -> dict[str, float]:
+def _interval(values: NDArray[np.float64], rows: pd.DataFrame) -> dict[str, float]:
     import pandas as pd
 
     songs = pd.factorize(rows["song"], sort=True)[0]

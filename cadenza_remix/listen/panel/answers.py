@@ -1,298 +1,109 @@
-"""The answers of a listening test, read from its database as one tidy table.
-
-The database is opened for reading alone, in one transaction: a server may go on writing to it meanwhile. What counts is
-what participants confirmed in trials that were not for training.
-"""
+"""What a browser sends as an answer, checked whole before anything of it is kept."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cadenza_remix.errors import InputError
-from cadenza_remix.listen.panel.config import HIDDEN_REFERENCE, TYPES, anchor_name
-from cadenza_remix.listen.panel.store import VERSION
+from cadenza_remix.errors import InputError, unknown_name
+from cadenza_remix.listen.panel.config import TestSettings
+from cadenza_remix.listen.panel.store import PlannedTrial
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-MID_ANCHOR = anchor_name(7000)
-"""The mid-range anchor of ITU-R BS.1534-3: low-pass at 7 kHz."""
-
-RATING_COLUMNS = (
-    "participant",
-    "listener",
-    "severity",
-    "trial",
-    "song",
-    "start_s",
-    "duration_s",
-    "label",
-    "system",
-    "scale",
-    "value",
-    "seconds",
-    "n_plays",
-)
-"""``label`` is the letter under which a participant heard a system; ``seconds`` the time taken for the trial. Values are
-0 to 100; in A/B tests 1 for the one that was preferred, 0 for the other, 0.5 for both where there was no preference."""
-
-_ANCHOR = "anchor_7000"
-"""The mid-range anchor of ITU-R BS.1534-3: low-pass at 7 kHz."""
-
-RATING_COLUMNS = (
-    "participant",
-    "listener",
-    "severity",
-    "trial",
-    "song",
-    "start_s",
-    "duration_s",
-    "label",
-    "system",
-    "scale",
-    "value",
-    "seconds",
-    "n_plays",
-)
-"""``label`` is the letter under which a participant heard a system; ``seconds`` the time taken for the trial. Values are
-0 to 100; in A/B tests 1 for the one that was preferred, 0 for the other, 0.5 for both where there was no preference."""
-
-_TABLES = {
-    "test": ("settings",),
-    "participants": ("number", "listener", "severity"),
-    "trials": (
-        "participant",
-        "trial",
-        "is_training",
-        "song",
-        "start_s",
-        "duration_s",
-        "labels",
-        "confirmed",
-        "seconds",
-        "n_plays",
-    ),
-    "ratings": ("participant", "trial", "label", "scale", "value"),
-}
-_ANCHOR = re.compile(r"anchor_(\d+)")
-_EXPECTED = "the database of a listening test"
+_KEYS = ("ratings", "seconds", "n_plays")
+_MOST_SECONDS = 7 * 86_400.0
+_MOST_PLAYS = 1_000_000
+_PREFERENCES = ((0.0, 1.0), (1.0, 0.0))
+_NO_PREFERENCE = (0.5, 0.5)
 
 
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What the participants of a test answered.
+@dataclass(frozen=True)
+class Answer:
+    """Values by label and scale, how long the page was open, and how often each label was heard."""
 
-    Parameters
-    ----------
-    title, type : str
-        Of the test; ``type`` is one of `cadenza_remix.listen.panel.config.TYPES`.
-    against : str or None
-        The system that the settings name for comparison.
-    scale_labels : mapping of str to str
-        What the scales were called, by id, in the order of the settings.
-    ratings : pandas.DataFrame
-        Columns `RATING_COLUMNS`; confirmed and not for training; by participant, trial, label and scale.
-    n_participants, n_trials, n_open : int
-        Participants invited; trials (not for training) confirmed and not yet confirmed.
-    """
-
-    title: str
-    type: str
-    against: str | None
-    scale_labels: Mapping[str, str]
-    ratings: pd.DataFrame
-    n_participants: int
-    n_trials: int
-    n_open: int
-
-    @property
-    def systems(self) -> tuple[str, ...]:
-        """The systems that were rated: neither the hidden reference nor anchors; by name."""
-        return tuple(name for name in self.stimuli if not is_control(name))
-
-    @property
-    def stimuli(self) -> tuple[str, ...]:
-        """All that was rated: hidden reference, systems by name, anchors from the highest cut-off to the lowest."""
-        return tuple(sorted(self.ratings["system"].unique(), key=_rank))
-
-    @property
-    def scales(self) -> tuple[str, ...]:
-        """Ids of the scales in the order of the settings."""
-        rated = set(self.ratings["scale"])
-        return tuple(name for name in self.scale_labels if name in rated)
-
-    def label(self, scale: str) -> str:
-        """Return what a scale is called, in small letters as within a sentence."""
-        label = self.scale_labels[scale]
-        return label[:1].lower() + label[1:]
+    ratings: Mapping[str, Mapping[str, float]]
+    seconds: float
+    n_plays: Mapping[str, int]
 
 
-def is_control(stimulus: str) -> bool:
-    """Tell whether a stimulus is there to check the assessors: the hidden reference or an anchor."""
-    return stimulus == HIDDEN_REFERENCE or _ANCHOR.fullmatch(stimulus) is not None
-
-
-def stimulus_name(stimulus: str) -> str:
-    """Return a stimulus in words.
-
-    Examples
-    --------
-    >>> stimulus_name("hidden_reference"), stimulus_name("anchor_3500"), stimulus_name("e016")
-    ('hidden reference', 'anchor 3.5 kHz', 'e016')
-    """
-    anchor = _ANCHOR.fullmatch(stimulus)
-    if anchor:
-        return f"anchor {int(anchor[1]) / 1000:g} kHz"
-    return "hidden reference" if stimulus == HIDDEN_REFERENCE else stimulus
-
-
-def read_answers(path: str | Path) -> Answers:
-    """Read the confirmed answers of a test.
-
-    Parameters
-    ----------
-    path : path
-        The SQLite file of the test, which may be in use, or a copy of it (with its ``-wal`` file, if there is one).
+def answer_from(body: Mapping[str, Any], settings: TestSettings, trial: PlannedTrial) -> Answer:
+    """Check an answer against the trial that it is for.
 
     Raises
     ------
     InputError
-        There is no such file, it is no such database, it is damaged, or nobody has confirmed a trial.
+        A label or scale is missing or unknown, a value is no number from 0 to 100 (A/B: no choice), or something else
+        of the body is wrong.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError("not found" if not path.exists() else "not a file", where=path, expected=_EXPECTED)
-    try:
-        with _opened(path) as database:
-            _check_tables(database, path)
-            settings = _settings(database, path)
-            people = {
-                row["number"]: row for row in database.execute("SELECT number, listener, severity FROM participants")
-            }
-            trials = database.execute(
-                "SELECT * FROM trials WHERE NOT is_training ORDER BY participant, trial"
-            ).fetchall()
-            rated = database.execute("SELECT * FROM ratings ORDER BY participant, trial, label, scale").fetchall()
-    except sqlite3.Error as error:
-        raise InputError(f"cannot be read: {error}", where=path, expected=_EXPECTED) from error
-    confirmed = {(row["participant"], row["trial"]): row for row in trials if row["confirmed"]}
-    if not confirmed:
-        found = f"{len(people)} participants, {len(trials)} trials, none of them confirmed"
-        raise InputError("no confirmed answers", where=path, expected="at least one trial", found=found)
-    return Answers(
-        title=str(settings.get("title") or path.stem),
-        type=settings["type"],
-        against=settings.get("against") or None,
-        scale_labels=_scale_labels(settings, rated),
-        ratings=_tidy(rated, confirmed, people, settings, path),
-        n_participants=len(people),
-        n_trials=len(confirmed),
-        n_open=len(trials) - len(confirmed),
-    )
+    _known(body, _KEYS, "answer")
+    given = _whole(body.get("ratings"), tuple(trial.labels), "ratings")
+    scales = tuple(scale.id for scale in settings.scales)
+    highest = 1.0 if settings.type == "ab" else 100.0
+    ratings = {}
+    for label in trial.labels:
+        values = _whole(given[label], scales, f"ratings: {label}")
+        ratings[label] = {scale: _number(values[scale], highest, f"ratings: {label}: {scale}") for scale in scales}
+    if settings.type == "ab":
+        _check_preference(tuple(values[scales[0]] for values in ratings.values()), settings.allow_no_preference)
+    seconds = _number(body.get("seconds", 0.0), _MOST_SECONDS, "seconds")
+    return Answer(ratings, seconds, _plays(body.get("n_plays", {}), tuple(trial.labels)))
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a connection that can only read and sees one state of the database."""
-    mode = "mode=ro"
-    if not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
-        mode = "immutable=1"  # a reader, too, wants to put its locks beside the file; here nobody can write
-    database = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, isolation_level=None, timeout=10.0)
-    try:
-        database.row_factory = sqlite3.Row
-        database.execute("BEGIN")
-        yield database
-    finally:
-        database.close()
+def volume_from(body: Mapping[str, Any]) -> float:
+    """Return the volume of the level check, above 0 and at most 1.
+
+    Raises
+    ------
+    InputError
+        It is none.
+    """
+    _known(body, ("volume",), "level")
+    volume = _number(body.get("volume"), 1.0, "volume")
+    if volume == 0:
+        raise InputError("nothing can be heard", where="volume", expected="more than 0", found=0)
+    return volume
 
 
-def _check_tables(database: sqlite3.Connection, path: Path) -> None:
-    found = {row["name"] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    missing = [name for name in ("test", "participants", "trials", "ratings") if name not in found]
+def _check_preference(values: tuple[float, ...], allow_none: bool) -> None:
+    allowed = (*_PREFERENCES, _NO_PREFERENCE) if allow_none else _PREFERENCES
+    if values not in allowed:
+        expected = "1 and 0" + (", or 0.5 and 0.5" if allow_none else "")
+        raise InputError("no choice", where="ratings", expected=expected, found=" and ".join(f"{v:g}" for v in values))
+
+
+def _plays(value: object, labels: tuple[str, ...]) -> dict[str, int]:
+    _known(value, labels, "n_plays")
+    assert isinstance(value, Mapping)
+    for label, n_plays in value.items():
+        if not isinstance(n_plays, int) or isinstance(n_plays, bool) or not 0 <= n_plays <= _MOST_PLAYS:
+            raise InputError(
+                "wrong value", where=f"n_plays: {label}", expected="a whole number", found=repr(n_plays)[:40]
+            )
+    return dict(value)
+
+
+def _known(value: object, known: tuple[str, ...], where: str) -> None:
+    if not isinstance(value, Mapping):
+        raise InputError("wrong form", where=where, expected=f"keys {', '.join(known)}", found=type(value).__name__)
+    for key in value:
+        if key not in known:
+            raise unknown_name("key", str(key)[:40], known, where=where)
+
+
+def _whole(value: object, names: tuple[str, ...], where: str) -> Mapping[str, Any]:
+    """Return a mapping that has each of the names and no other."""
+    _known(value, names, where)
+    assert isinstance(value, Mapping)
+    missing = [name for name in names if name not in value]
     if missing:
-        raise InputError(
-            "not the database of a listening test",
-            where=path,
-            expected=f"a table {missing[0]!r}",
-            found=", ".join(sorted(found)[:4]) or "no tables",
-        )
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version != VERSION:
-        raise InputError("a listening test of another version", where=path, expected=VERSION, found=version)
-
-
-def _settings(database: sqlite3.Connection, path: Path) -> Mapping[str, Any]:
-    row = database.execute("SELECT settings FROM test").fetchone()
-    settings = _from_json(row["settings"] if row else None, path, "test.settings")
-    if settings.get("type") not in TYPES:
-        raise InputError(
-            "unknown type of test", where=path, expected="one of " + ", ".join(TYPES), found=settings.get("type")
-        )
-    return settings
-
-
-def _scale_labels(settings: Mapping[str, Any], rated: list[sqlite3.Row]) -> dict[str, str]:
-    """Return names of the scales by id; one that the settings do not name is called by its id."""
-    named = [scale for scale in settings.get("scales") or [] if isinstance(scale, dict)]
-    labels = {str(scale.get("id")): str(scale.get("label") or scale.get("id")) for scale in named}
-    return {**labels, **{row["scale"]: row["scale"].replace("_", " ") for row in rated if row["scale"] not in labels}}
-
-
-def _from_json(text: object, path: Path, where: str) -> Mapping[str, Any]:
-    try:
-        value = json.loads(str(text))
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise InputError(f"{where} is damaged", where=path, expected="an object in JSON", found=repr(text)[:60])
+        raise InputError(f"{missing[0]} is missing", where=where, expected=", ".join(names))
     return value
 
 
-def _tidy(
-    rated: list[sqlite3.Row],
-    confirmed: Mapping[tuple[int, int], sqlite3.Row],
-    people: Mapping[int, sqlite3.Row],
-    settings: Mapping[str, Any],
-    path: Path,
-) -> pd.DataFrame:
-    import pandas as pd
-
-    labels = {key: _from_json(row["labels"], path, "trials.labels") for key, row in confirmed.items()}
-    plays = {key: _from_json(row["n_plays"] or "{}", path, "trials.n_plays") for key, row in confirmed.items()}
-    rows = []
-    for row in rated:
-        key = (row["participant"], row["trial"])
-        if key not in confirmed:
-            continue
-        trial, person, label = confirmed[key], people.get(key[0]), row["label"]
-        if person is None or label not in labels[key] or not _is_rating(row["value"], settings["type"]):
-            found = f"{label} = {row['value']!r}"
-            raise InputError(f"rating of participant {key[0]} in trial {key[1]} is damaged", where=path, found=found)
-        rows.append(
-            (*(key[0], person["listener"], person["severity"] or "not given", key[1], trial["song"]),
-             *(trial["start_s"], trial["duration_s"], label, labels[key][label], row["scale"], float(row["value"])),
-             *(trial["seconds"], plays[key].get(label)))
-        )  # fmt: skip
-    if not rows:
-        raise InputError("no confirmed answers", where=path, expected="ratings of the confirmed trials", found="none")
-    return pd.DataFrame(rows, columns=list(RATING_COLUMNS))
-
-
-def _is_rating(value: object, test_type: str) -> bool:
-    highest = 1 if test_type == "ab" else 100
-    return isinstance(value, int | float) and 0 <= value <= highest
-
-
-def _rank(stimulus: str) -> tuple[int, int, str]:
-    anchor = _ANCHOR.fullmatch(stimulus)
-    if anchor:
-        return (2, -int(anchor[1]), stimulus)
-    return (0 if stimulus == HIDDEN_REFERENCE else 1, 0, stimulus)
+def _number(value: object, highest: float, where: str) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= highest:
+        raise InputError("wrong value", where=where, expected=f"a number from 0 to {highest:g}", found=repr(value)[:40])
+    number = float(value)
+    assert math.isfinite(number)
+    return number

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Audiogram
-from cadenza_remix.runs.shards.config import _OnceLoader as OnceLoader
+from cadenza_remix.listen.panel.values import Reader, checked_keys, number_from, read_mapping
 
 TYPES = ("mushra", "scales", "ab")
 MIXTURE = "mixture"
 """The name by which the unprocessed song takes part as a system."""
 HIDDEN_REFERENCE = "hidden_reference"
 LOUDNESS_RANGE_LUFS = (-60.0, -16.0)
-"""What a test may ask for. The upper end is the ceiling of all types: nothing is played louder, whatever it asks for."""
+"""What a test may ask for. The upper end is the ceiling of all tests: nothing is played louder."""
 PEAK_RANGE_DBFS = (-40.0, -1.0)
 CLIP_RANGE_S = (1.0, 60.0)
 MOST_STIMULI = 12
@@ -166,7 +163,7 @@ def load_test(path: str | Path) -> TestSettings:
     """
     path = Path(path)
     raw = _read(path)
-    reader = _Reader(raw, str(path))
+    reader = Reader(raw, str(path))
     kind = reader.choice("type", TYPES)
     for key in raw:
         if _ONLY_IN.get(key, kind) != kind:
@@ -196,22 +193,7 @@ def load_test(path: str | Path) -> TestSettings:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    expected = "a YAML file with the settings of a listening test"
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=OnceLoader)
-    except InputError as error:
-        raise InputError(str(error), where=path) from error
-    except FileNotFoundError:
-        raise InputError("file is missing", where=path, expected=expected) from None
-    except OSError as error:
-        raise InputError("cannot be read", where=path, expected=expected, found=error.strerror) from error
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        found = str(getattr(error, "problem", None) or error)[:200]
-        at = f" at line {mark.line + 1}" if mark is not None else ""
-        raise InputError("is not YAML", where=path, expected=expected, found=found + at) from error
-    if not isinstance(raw, Mapping):
-        raise InputError("wrong form", where=path, expected=expected, found="nothing" if raw is None else repr(raw)[:80])
+    raw = read_mapping(path, expected="a YAML file with the settings of a listening test")
     known = [entry.name for entry in fields(TestSettings) if entry.name != "folder"]
     for key in raw:
         if key not in known:
@@ -222,60 +204,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     return raw
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """Values of a mapping, each checked; ``where`` names the file."""
-
-    raw: Mapping[str, Any]
-    where: str
-
-    def text(self, key: str, default: str, *, lines: bool = False) -> str:
-        value = self.raw.get(key, default)
-        if value is default:
-            return default
-        if not isinstance(value, str) or not value.strip() or len(value) > 20_000 or (not lines and "\n" in value):
-            raise self._wrong(key, "text" if lines else "text of one line", value)
-        return value.strip()
-
-    def texts(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        value = self.raw.get(key, default)
-        value = [value] if isinstance(value, str) else value
-        if value is default:
-            return default
-        if not isinstance(value, list) or not value or not all(isinstance(v, str) and v.strip() for v in value):
-            raise self._wrong(key, "a list of names", value)
-        if len(set(value)) < len(value):
-            raise self._wrong(key, "each name once", value)
-        return tuple(value)
-
-    def choice(self, key: str, known: tuple[str, ...]) -> str:
-        if self.raw[key] not in known:
-            raise unknown_name(key, self.raw[key], known, where=self.where)
-        return str(self.raw[key])
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self.raw.get(key, default)
-        if not isinstance(value, bool):
-            raise self._wrong(key, "true or false", value)
-        return value
-
-    def number(self, key: str, default: float, low: float, high: float, *, null: bool = False) -> float | None:
-        value = self.raw.get(key, default)
-        if null and value is None:
-            return None
-        return _number(value, low, high, f"{self.where}: {key}", " or null" if null else "")
-
-    def whole(self, key: str, default: int, *, low: int, high: int) -> int:
-        value = self.raw.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise self._wrong(key, f"a whole number from {low} to {high}", value)
-        return value
-
-    def _wrong(self, key: str, expected: str, found: object) -> InputError:
-        return InputError("wrong value", where=f"{self.where}: {key}", expected=expected, found=repr(found)[:80])
-
-
-def _of_type(kind: str, reader: _Reader, systems: tuple[str, ...]) -> dict[str, Any]:
+def _of_type(kind: str, reader: Reader, systems: tuple[str, ...]) -> dict[str, Any]:
     """Return the values of keys that only one type has."""
     if kind == "mushra":
         anchors = _anchors(reader.raw.get("anchors_hz", [3500, 7000]), f"{reader.where}: anchors_hz")
@@ -307,22 +236,6 @@ def _check(settings: TestSettings, where: str) -> None:
         raise InputError("too many stimuli on a page", where=where, expected=f"at most {MOST_STIMULI}", found=n_most)
 
 
-def _number(value: object, low: float, high: float, where: str, more: str = "") -> float:
-    real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
-        raise InputError("wrong value", where=where, expected=f"a number from {low:g} to {high:g}{more}", found=value)
-    return float(value)  # type: ignore[arg-type]
-
-
-def _keys(value: object, known: tuple[str, ...], where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InputError("wrong form", where=where, expected=f"keys {', '.join(known)}", found=repr(value)[:80])
-    for key in value:
-        if key not in known:
-            raise unknown_name("key", key, known, where=where)
-    return value
-
-
 def _songs(value: object, where: str) -> tuple[SongChoice, ...] | None:
     if value == "all":
         return None
@@ -331,7 +244,9 @@ def _songs(value: object, where: str) -> tuple[SongChoice, ...] | None:
     songs = []
     for number, entry in enumerate(value):
         here = f"{where}[{number}]"
-        given = _keys({"name": entry} if isinstance(entry, str) else entry, ("name", "start_s", "duration_s"), here)
+        given = checked_keys(
+            {"name": entry} if isinstance(entry, str) else entry, ("name", "start_s", "duration_s"), here
+        )
         name = given.get("name")
         if not isinstance(name, str) or not name.strip():
             raise InputError("wrong value", where=f"{here}: name", expected="the name of a song", found=repr(name))
@@ -339,8 +254,8 @@ def _songs(value: object, where: str) -> tuple[SongChoice, ...] | None:
         songs.append(
             SongChoice(
                 name,
-                None if start is None else _number(start, 0.0, 86_400.0, f"{here}: start_s"),
-                None if duration is None else _number(duration, *CLIP_RANGE_S, f"{here}: duration_s"),
+                None if start is None else number_from(start, 0.0, 86_400.0, f"{here}: start_s"),
+                None if duration is None else number_from(duration, *CLIP_RANGE_S, f"{here}: duration_s"),
             )
         )
     if len(set(songs)) < len(songs):
@@ -367,7 +282,7 @@ def _reference(value: object, systems: tuple[str, ...], where: str) -> str:
         if not processed:
             raise InputError("no system whose chain it could be", where=where, expected="{chain: name}", found="clean")
         return processed[0]
-    name = _keys(value, ("chain",), where).get("chain")
+    name = checked_keys(value, ("chain",), where).get("chain")
     if not isinstance(name, str) or not name.strip() or name == MIXTURE:
         raise InputError("wrong value", where=f"{where}: chain", expected="the name of a system", found=repr(name))
     return name
@@ -384,7 +299,7 @@ def _scales(value: object, where: str) -> tuple[Scale, ...]:
             scales.append(SCALES[entry])
             continue
         names = tuple(part.name for part in fields(Scale))
-        given = _keys(entry, names, f"{where}[{number}]")
+        given = checked_keys(entry, names, f"{where}[{number}]")
         for name in names:
             text = given.get(name)
             if not isinstance(text, str) or not text.strip() or len(text) > 100:
@@ -409,7 +324,7 @@ def participant_from(value: object, *, where: str = "participant") -> Participan
     InputError
         Neither, or both, or an audiogram that cannot be one.
     """
-    given = _keys(value, ("listener", "audiogram"), where)
+    given = checked_keys(value, ("listener", "audiogram"), where)
     if len(given) != 1:
         raise InputError("wrong form", where=where, expected="listener or audiogram", found=", ".join(given) or "none")
     if "listener" in given:
@@ -417,13 +332,13 @@ def participant_from(value: object, *, where: str = "participant") -> Participan
         if not isinstance(name, str) or not name.strip():
             raise InputError("wrong value", where=f"{where}: listener", expected="a name", found=repr(name)[:80])
         return ParticipantChoice(listener=name)
-    ears = _keys(given["audiogram"], ("left", "right"), f"{where}: audiogram")
+    ears = checked_keys(given["audiogram"], ("left", "right"), f"{where}: audiogram")
     return ParticipantChoice(left=_audiogram(ears, "left", where), right=_audiogram(ears, "right", where))
 
 
 def _audiogram(ears: Mapping[str, Any], ear: str, where: str) -> Audiogram:
     here = f"{where}: audiogram: {ear}"
-    given = _keys(ears.get(ear), ("frequencies_hz", "levels_db_hl"), here)
+    given = checked_keys(ears.get(ear), ("frequencies_hz", "levels_db_hl"), here)
     levels = [given.get(key) for key in ("frequencies_hz", "levels_db_hl")]
     if any(isinstance(values, list) and len(values) > 64 for values in levels):
         raise InputError("too many frequencies", where=here, expected="at most 64")

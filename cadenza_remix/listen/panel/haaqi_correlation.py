@@ -57,7 +57,7 @@ def correlate(
     Parameters
     ----------
     ratings : pandas.DataFrame
-        Columns of `cadenza_remix.listen.panel.answers.RATING_COLUMNS`.
+        Columns of `cadenza_remix.listen.panel.answer_table.RATING_COLUMNS`.
     haaqi : mapping of (system, song, listener) to float
     against : str, optional
         In A/B tests: the system against which the others were preferred.
@@ -105,8 +105,8 @@ def _coefficients(points: pd.DataFrame) -> dict[str, Any]:
     found: dict[str, Any] = {"n_points": len(points), "n_songs": sizes[0], "n_listeners": sizes[1]}
     if len(points) < FEWEST_POINTS:
         return found
-    values, scores = (points[name].to_numpy(dtype=np.float64) for name in ("value", "score"))
-    once = np.ones((1, len(points)))
+    values, scores = (points[[name]].to_numpy(dtype=np.float64) for name in ("value", "score"))
+    once = np.ones((len(points), 1))
     for name, coefficient in (("pearson", weighted_pearson), ("spearman", weighted_spearman)):
         found[name] = float(coefficient(values, scores, once)[0])
         if max(sizes) > 1:
@@ -121,35 +121,38 @@ def _coefficients(points: pd.DataFrame) -> dict[str, Any]:
 
 
 def _resampled(songs: NDArray[Any], listeners: NDArray[Any], sizes: list[int]) -> Iterator[NDArray[np.float64]]:
-    """Yield how often each point is drawn, some resamples at a time: that bounds the memory."""
+    """Yield how often each point is drawn, (n_points, some resamples): part by part, that bounds the memory."""
     of_songs, of_listeners = draw_weights(*sizes, n_resamples=N_RESAMPLES, seed=SEED)
     for begin in range(0, N_RESAMPLES, _CHUNK):
         rows = slice(begin, begin + _CHUNK)
-        yield of_songs[rows][:, songs] * of_listeners[rows][:, listeners]
+        yield of_songs[rows].T[songs] * of_listeners[rows].T[listeners]
 
 
 def weighted_pearson(
     x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the correlation in each resample, shape (n_resamples,), where point i counts ``weights[:, i]`` times.
+    """Return the correlation in each resample, shape (n_resamples,), where point i counts ``weights[i]`` times.
 
-    ``x`` and ``y`` have the shape (n_points,), or that of the weights. NaN where one of the two does not vary.
+    ``weights`` have the shape (n_points, n_resamples), ``x`` and ``y`` the same or (n_points, 1). NaN where one of the
+    two does not vary.
     """
-    x, y = np.broadcast_to(x, weights.shape), np.broadcast_to(y, weights.shape)
-    total = np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
-    x = x - (weights * x).sum(axis=1, keepdims=True) / total
-    y = y - (weights * y).sum(axis=1, keepdims=True) / total
-    power = (weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1)
-    least = 1e-24 * np.max(np.abs(x), initial=1e-150) ** 2 * np.max(np.abs(y), initial=1e-150) ** 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(power > least, (weights * x * y).sum(axis=1) / np.sqrt(power), np.nan)
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)  # near the weighted means: little is lost in the sums of squares
+    total = np.maximum(weights.sum(axis=0), 1e-300)
+    sum_x, sum_y = ((weights * values).sum(axis=0) for values in (x, y))
+    power_x, power_y, product = (
+        (weights * one * two).sum(axis=0) - sum_one * sum_two / total
+        for one, two, sum_one, sum_two in ((x, x, sum_x, sum_x), (y, y, sum_y, sum_y), (x, y, sum_x, sum_y))
+    )
+    least = [1e-12 * total * np.max(values**2, axis=0, initial=1e-300) for values in (x, y)]
+    varies = (power_x > least[0]) & (power_y > least[1])
+    return np.where(varies, product / np.sqrt(np.where(varies, power_x * power_y, 1.0)), np.nan)
 
 
 def weighted_spearman(
     x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the correlation of the ranks in each resample; see `weighted_pearson`."""
-    return weighted_pearson(weighted_ranks(x, weights), weighted_ranks(y, weights), weights)
+    """Return the correlation of the ranks in each resample; ``x`` and ``y`` have the shape (n_points, 1)."""
+    return weighted_pearson(weighted_ranks(x[:, 0], weights), weighted_ranks(y[:, 0], weights), weights)
 
 
 def weighted_ranks(x: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -157,13 +160,14 @@ def weighted_ranks(x: NDArray[np.float64], weights: NDArray[np.float64]) -> NDAr
 
     Examples
     --------
-    >>> weighted_ranks(np.array([3.0, 1.0, 1.0]), np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 0.0]]))
-    array([[3. , 1.5, 1.5],
-           [3. , 1.5, 1.5]])
+    >>> weighted_ranks(np.array([3.0, 1.0, 1.0]), np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 0.0]]))
+    array([[3. , 3. ],
+           [1.5, 1.5],
+           [1.5, 1.5]])
     """
     distinct, place = np.unique(x, return_inverse=True)
     order = np.argsort(place, kind="stable")
     begins = np.searchsorted(place[order], np.arange(len(distinct)))
-    sums = np.add.reduceat(weights[:, order], begins, axis=1)
-    below = np.cumsum(sums, axis=1) - sums
-    return (below + (sums + 1) / 2)[:, place]
+    sums = np.add.reduceat(weights[order], begins, axis=0)
+    below = np.cumsum(sums, axis=0) - sums
+    return np.asarray((below + (sums + 1) / 2)[place])

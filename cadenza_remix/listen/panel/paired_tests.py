@@ -2,9 +2,9 @@
 
 The test of a difference flips signs (Fisher's permutation test for pairs): if two systems are alike, an assessor might
 as well have given the ratings of each to the other. All differences of an assessor are flipped together, as they are
-not independent. With up to `MOST_EXACT` assessors all flips are tried; with more, `N_FLIPS` random ones, and the p-value
-counts the observed one among them (Phipson & Smyth, Statistical Applications in Genetics and Molecular Biology 9(1),
-2010), so that it is never 0. Unlike Wilcoxon's test it is about the mean difference that is told beside it.
+not independent. With up to `MOST_EXACT` assessors all flips are tried; with more, `N_FLIPS` random ones, and the
+p-value counts the observed one among them (Phipson & Smyth, Statistical Applications in Genetics and Molecular Biology
+9(1), 2010), so that it is never 0. Unlike Wilcoxon's test it is about the mean difference that is told beside it.
 
 The songs are taken as given here: the test says whether other assessors of this kind would agree on these songs. The
 intervals resample the songs too.
@@ -71,6 +71,19 @@ def binomial_p(n_for: int, n_against: int) -> float:
     if n_for + n_against == 0:
         return 1.0
     return float(binomtest(n_for, n_for + n_against, 0.5).pvalue)
+
+
+def certain_share(n_assessors: int, *, confidence: float = 0.95) -> float:
+    """Return how far from 0 (or 1) a share may be of which all of so many assessors said the same (Clopper & Pearson).
+
+    Resampling answers that are all the same tells nothing about the spread; this counts each assessor once.
+
+    Examples
+    --------
+    >>> round(certain_share(10), 3)
+    0.308
+    """
+    return float(1.0 - ((1.0 - confidence) / 2.0) ** (1.0 / n_assessors))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -7,7 +7,7 @@ An assessor's answers are left out where
   25 % of the assessors say so does not count here: the anchor may hardly differ from it.
 
 An item is a confirmed trial that was not for training; the 25 % are counted by song. Both rules assume that the hidden
-reference can be told from the rest: of people who do not hear above 7 kHz the second one asks for the impossible, unless
+reference can be told from the rest: the second one asks the impossible of people who do not hear above 7 kHz, unless
 there are enough of them for the 25 %. So who was excluded is always told, and nobody has to be.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cadenza_remix.listen.panel.answers import MID_ANCHOR, Answers
+from cadenza_remix.listen.panel.answer_table import MID_ANCHOR, Answers
 from cadenza_remix.listen.panel.config import HIDDEN_REFERENCE
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import numpy as np
 
 from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.severity import GRADES
-from cadenza_remix.listen.panel.answers import RATING_COLUMNS, Answers, is_control
+from cadenza_remix.listen.panel.answer_table import RATING_COLUMNS, Answers, is_control
 from cadenza_remix.listen.panel.config import HIDDEN_REFERENCE, TYPES
 from cadenza_remix.listen.panel.store import PanelStore, PlannedTrial
 

@@ -8,7 +8,6 @@ bytes go as well. One connection behind a lock serves all threads.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sqlite3
 import threading
@@ -19,30 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cadenza_remix.atomic import make_folder
-from cadenza_remix.errors import CadenzaError, InputError, OutputError
+from cadenza_remix.errors import CadenzaError, OutputError
+from cadenza_remix.listen.panel.database import check_same, connect, make_tables
 
-STATES = ("welcome", "level", "training", "trial", "break", "done")
-VERSION = 1
-_APPLICATION_ID = 0x43445A50  # "CDZP", in the file's header
+STATES = ("welcome", "level", "training", "ready", "trial", "break", "done")
+"""``ready``: the training is through, the test has not begun."""
 _TOKEN_BYTES = 24
-_BUSY_MS = 10_000
-_MAGIC = b"SQLite format 3\0"
-_NOT_COMPARED = ("folder",)  # a test that was moved with its results is the same test
-
-_SCHEMA = (
-    "CREATE TABLE test(id INTEGER PRIMARY KEY CHECK(id=1), settings TEXT NOT NULL, admin_token_hash TEXT,"
-    " created TEXT NOT NULL)",
-    "CREATE TABLE participants(number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, listener TEXT NOT NULL,"
-    " audiogram TEXT NOT NULL, severity TEXT NOT NULL, state TEXT NOT NULL, volume REAL)",
-    "CREATE TABLE trials(participant INTEGER NOT NULL REFERENCES participants(number) ON DELETE CASCADE,"
-    " trial INTEGER NOT NULL, is_training INTEGER NOT NULL, song TEXT NOT NULL, start_s REAL NOT NULL,"
-    " duration_s REAL NOT NULL, labels TEXT NOT NULL, confirmed TEXT, seconds REAL, n_plays TEXT,"
-    " PRIMARY KEY(participant, trial))",
-    "CREATE TABLE ratings(participant INTEGER NOT NULL, trial INTEGER NOT NULL, label TEXT NOT NULL,"
-    " scale TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY(participant, trial, label, scale),"
-    " FOREIGN KEY(participant, trial) REFERENCES trials(participant, trial) ON DELETE CASCADE)",
-)
 
 Ratings = Mapping[str, Mapping[str, float]]
 
@@ -51,8 +32,8 @@ class ConflictError(CadenzaError):
     """The test does not stand where this request thinks it does."""
 
 
-class NoSuchParticipantError(CadenzaError):
-    """There is no such participant, or no longer."""
+class NotThereError(CadenzaError):
+    """There is no such participant or trial, or no longer."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +62,6 @@ class Participant:
     n_trials: int
     n_done: int
     n_training: int
-    n_training_done: int
-
-    @property
-    def can_continue(self) -> bool:
-        """Whether a training that is through, or a break, may be left."""
-        return self.state == "break" or (self.state == "training" and self.n_training_done == self.n_training)
 
 
 class PanelStore:
@@ -110,7 +85,7 @@ class PanelStore:
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
         self.path = Path(path)
         self._lock = threading.RLock()
-        self._connection = _connect(self.path)
+        self._connection = connect(self.path)
         try:
             self._prepare(json.loads(json.dumps(dict(settings), allow_nan=False)))
         except sqlite3.Error as error:
@@ -125,14 +100,11 @@ class PanelStore:
             self._connection.execute(f"PRAGMA {pragma}")
         with self._transaction() as db:
             if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                for statement in _SCHEMA:
-                    db.execute(statement)
-                db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
-                db.execute(f"PRAGMA user_version={VERSION}")
+                make_tables(db)
                 row = (json.dumps(settings, ensure_ascii=False), None, _now())
                 db.execute("INSERT INTO test VALUES(1, ?, ?, ?)", row)
             stored = json.loads(db.execute("SELECT settings FROM test").fetchone()["settings"])
-        _check_same(stored, settings, self.path)
+        check_same(stored, settings, self.path)
 
     def close(self) -> None:
         """Close the file."""
@@ -206,17 +178,17 @@ class PanelStore:
         return [_participant(row) for row in self._rows(f"{_PEOPLE} GROUP BY number ORDER BY number")]
 
     def participant(self, number: int) -> Participant:
-        """Return one participant; `NoSuchParticipantError` when there is none of this number."""
+        """Return one participant; `NotThereError` when there is none of this number."""
         return self._one("number", number)
 
     def participant_of(self, token: str) -> Participant:
-        """Return the participant that a link belongs to; `NoSuchParticipantError` when it belongs to nobody."""
+        """Return the participant that a link belongs to; `NotThereError` when it belongs to nobody."""
         return self._one("token", token)
 
     def _one(self, column: str, value: object) -> Participant:
         rows = self._rows(f"{_PEOPLE} WHERE {column}=? GROUP BY number", value)
         if not rows:
-            raise NoSuchParticipantError("there is no such participant")
+            raise NotThereError("there is no such participant")
         return _participant(rows[0])
 
     def move(self, number: int, *, before: str, after: str, volume: float | None = None) -> None:
@@ -323,7 +295,7 @@ class PanelStore:
 
         Raises
         ------
-        NoSuchParticipantError
+        NotThereError
             There is none of this number.
         OutputError
             The rows are gone, but another program reads the file, and the log still holds the bytes.
@@ -331,7 +303,7 @@ class PanelStore:
         with self._lock:
             with self._transaction() as db:
                 if db.execute("DELETE FROM participants WHERE number=?", (number,)).rowcount != 1:
-                    raise NoSuchParticipantError("there is no such participant")
+                    raise NotThereError("there is no such participant")
             busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             raise OutputError(f"{self.path}: rows deleted, but the log cannot be emptied while another program reads")
@@ -339,55 +311,9 @@ class PanelStore:
 
 _PEOPLE = (
     "SELECT p.*, COUNT(t.trial) AS n_trials, COUNT(t.confirmed) AS n_done, COALESCE(SUM(t.is_training), 0) AS"
-    " n_training, COALESCE(SUM(t.is_training AND t.confirmed IS NOT NULL), 0) AS n_training_done"
+    " n_training"
     " FROM participants p LEFT JOIN trials t ON t.participant=p.number"
 )
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open a file of results, or an empty one; nothing else is touched."""
-    make_folder(path.parent)
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        with path.open("rb") as file:
-            begin = file.read(len(_MAGIC))
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
-    expected = "a file of answers that cadenza-remix listen --test made"
-    if begin not in (b"", _MAGIC):
-        raise InputError("is no database of a listening test", where=path, expected=expected)
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
-    connection.row_factory = sqlite3.Row
-    try:
-        tables = connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.Error as error:
-        connection.close()
-        raise InputError("cannot be read", where=path, expected=expected, found=error) from error
-    if tables and application != _APPLICATION_ID:
-        connection.close()
-        raise InputError("is no database of a listening test", where=path, expected=expected)
-    if tables and version != VERSION:
-        connection.close()
-        raise InputError("is of another version", where=path, expected=VERSION, found=version)
-    return connection
-
-
-def _check_same(stored: Mapping[str, Any], settings: Mapping[str, Any], path: Path) -> None:
-    for key in dict.fromkeys((*stored, *settings)):
-        if key not in _NOT_COMPARED and stored.get(key) != settings.get(key):
-            raise InputError(
-                f"answers were given under other settings: {key} differs (a changed test needs another file)",
-                where=path,
-                expected=_short(stored.get(key)),
-                found=_short(settings.get(key)),
-            )
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def _check_at_hand(db: sqlite3.Connection, person: Participant, trial: int) -> None:
@@ -406,7 +332,7 @@ def _check_at_hand(db: sqlite3.Connection, person: Participant, trial: int) -> N
 def _state_after(person: Participant, *, is_training: bool, break_every: int) -> str:
     """Return the state after one more answer."""
     if is_training:
-        return "training"
+        return "ready" if person.n_done + 1 == person.n_training else "training"
     if person.n_done + 1 == person.n_trials:
         return "done"
     n_rated = person.n_done + 1 - person.n_training
@@ -416,7 +342,7 @@ def _state_after(person: Participant, *, is_training: bool, break_every: int) ->
 def _row(db: sqlite3.Connection, query: str, *values: object) -> sqlite3.Row:
     row = db.execute(query, values).fetchone()
     if row is None:
-        raise NoSuchParticipantError("there is no such participant or trial")
+        raise NotThereError("there is no such participant or trial")
     return row
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Scores:
     summary: pd.DataFrame
     means: Mapping[Pair, float]
 
-    def mean(self, metric: str, factor: str, level: str) -> Mapping[str, float] | None:
+    def mean(self, metric: str, factor: str, level: str) -> Mapping[Any, Any] | None:
         """Return a row of the summary, None where there is no such group or no value in it."""
         chosen = self.summary
         chosen = chosen[(chosen["metric"] == metric) & (chosen["factor"] == factor) & (chosen["level"] == level)]
@@ -164,7 +164,8 @@ def _scores(run: FinishedRun, listeners: Mapping[str, Listener], songs: Sequence
     summary = summarise(tidy, listeners=listeners, songs=_entries(run, songs))
     haaqi = tidy[tidy["metric"] == "haaqi"]
     means = haaqi.groupby(["song", "listener"], sort=True)["value"].mean()
-    pairs = {Pair(str(song), str(listener)): float(value) for (song, listener), value in means.items()}  # type: ignore[misc]
+    names = zip(means.index.get_level_values("song"), means.index.get_level_values("listener"), strict=True)
+    pairs = {Pair(*name): float(value) for name, value in zip(names, means, strict=True)}
     return Scores(tidy, summary, pairs)
 
 

@@ -84,3 +84,14 @@ def how_to_read(*children: object) -> Html:
 def missing(*children: object) -> Html:
     """Return the words that stand in place of what is not there."""
     return element("p", *children, class_="missing")
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "song"), counted(2597, "pair")
+    ('1 song', '2\\u202f597 pairs')
+    """
+    return f"{number:,} {what}{'s' * (number != 1)}".replace(",", "\u202f")

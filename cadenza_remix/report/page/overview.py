@@ -14,8 +14,7 @@ from cadenza_remix.audio.signal import STEMS
 from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.remix import Chain
 from cadenza_remix.report.page.contents import Contents
-from cadenza_remix.report.page.data_table import Column, data_table
-from cadenza_remix.report.page.markup import Html, element, how_to_read, join, missing
+from cadenza_remix.report.page.markup import Html, counted, element, how_to_read, join, missing, paragraph
 from cadenza_remix.runs.finished import UNPROCESSED, UPPER_BOUND, FinishedRun
 from cadenza_remix.runs.records import Record
 
@@ -30,9 +29,10 @@ def overview(contents: Contents) -> Html:
         "The digest of records is taken over the keys of all pairs in order; a key covers the bytes of song and "
         "references, model and weights, chain and audiogram. Two runs of one digest hold the same results."
     )
-    columns = [Column("package"), Column("version")]
-    versions = data_table("versions", "With what this report was made", columns, _versions())
-    return join(cards, explanation, versions)
+    words = ", ".join(f"{name} {version}" for name, version in _versions())
+    return join(
+        cards, explanation, paragraph(element("strong", "This report was made with "), words, ".", class_="how")
+    )
 
 
 def chain_in_words(chain: Chain) -> list[str]:
@@ -85,13 +85,13 @@ def _band_pass(chain: Chain) -> str:
 def _card(run: FinishedRun) -> Html:
     facts: list[tuple[str, object]] = [
         ("Chain", _chain(run)),
-        ("Separator", ", ".join(run.separators) or missing("not known: no kept stems were found")),
+        ("Separator", _separator(run)),
         ("Pairs", _pairs(run)),
     ]
     for title, records in (("Enhanced", run.enhanced), ("Scored", run.scored)):
         if records:
             digest = element("code", records_digest(records))
-            facts.append((title, join(f"{len(records):,} pairs, digest ".replace(",", " "), digest)))
+            facts.append((title, join(f"{counted(len(records), 'pair')}, digest ", digest)))
     if run.scored:
         facts.append(("Scorer", _scorer(run.scored.values())))
     facts.append(("Records from", _dates(run)))
@@ -112,9 +112,15 @@ def _chain(run: FinishedRun) -> Html:
     return missing("not known: no records of enhancing were found")
 
 
+def _separator(run: FinishedRun) -> object:
+    if run.separators:
+        return ", ".join(run.separators)
+    return missing("not known: no separated stems were found") if run.enhanced else "none that is known"
+
+
 def _pairs(run: FinishedRun) -> str:
     n_songs, n_listeners, n_pairs = len(run.songs), len(run.listeners), len(run.pairs)
-    text = f"{n_pairs} ({n_songs} song{'s' * (n_songs != 1)} × {n_listeners} listener{'s' * (n_listeners != 1)})"
+    text = f"{n_pairs} ({counted(n_songs, 'song')} × {counted(n_listeners, 'listener')})"
     if n_pairs != n_songs * n_listeners:
         text += f"; {n_songs * n_listeners - n_pairs} of these are not there"
     cut = any(record.settings.get("segments_s") for record in run.enhanced.values())
@@ -146,9 +152,9 @@ def _dates(run: FinishedRun) -> str:
     return f"{first} UTC" if first == last else f"{first} to {last} UTC"
 
 
-def _versions() -> list[list[str]]:
-    rows = [["Python", platform.python_version()]]
+def _versions() -> list[tuple[str, str]]:
+    rows = [("Python", platform.python_version())]
     for name in _PACKAGES:
         with suppress(metadata.PackageNotFoundError):
-            rows.append([name, metadata.version(name)])
+            rows.append((name, metadata.version(name)))
     return rows

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from cadenza_remix.audio.signal import EARS, STEMS
 from cadenza_remix.challenge.naming import channel_name
 from cadenza_remix.hearing.severity import GRADES, better_ear_average, listener_grade
-from cadenza_remix.report.page.contents import Contents, Scores
+from cadenza_remix.report.figures import plot_factor, plot_listeners
+from cadenza_remix.report.page.contents import Contents
 from cadenza_remix.report.page.data_table import Cell, Column, Interval, data_table
-from cadenza_remix.report.page.interval_chart import Series, interval_chart
-from cadenza_remix.report.page.markup import Html, element, how_to_read, join, json_block, missing
+from cadenza_remix.report.page.markup import Html, counted, element, join, json_block, missing
 from cadenza_remix.report.page.packed_values import packed_values
+from cadenza_remix.report.page.pictures import picture
 from cadenza_remix.report.statistics import FEW_CLUSTERS, is_from_few
 
 INTERVALS = (
@@ -35,7 +36,7 @@ def scores_section(contents: Contents) -> Html:
                 _by_listener(contents), _by_song(contents), _every_value(contents))  # fmt: skip
 
 
-def interval_cell(row: Mapping[str, Any] | None, column: str = "mean") -> Interval | None:
+def interval_cell(row: Mapping[Any, Any] | None, column: str = "mean") -> Interval | None:
     """Return a mean or difference of a summary with its interval, None where there is none."""
     return None if row is None else Interval(row[column], row["low"], row["high"], is_from_few(row))
 
@@ -50,35 +51,36 @@ def _overall(contents: Contents) -> Html:
         others = [interval_cell(scores.mean(metric, "all", "all")) for metric in ("snr_db", "sdr_db")]
         counts = [len({pair.song for pair in scores.means}), len({pair.listener for pair in scores.means})]
         rows.append([name, interval_cell(whole), *ears, *others, *counts, len(scores.means)])
-    chart = interval_chart(
-        "Mean HAAQI of each system, for all stems and each stem",
-        ["all stems", *STEMS],
-        [
-            Series(name, [scores.mean("haaqi", "all", "all"), *(scores.mean("haaqi", "stem", s) for s in STEMS)])
-            for name, scores in contents.scores.items()
-        ],
-    )
     explanation = (
         "HAAQI runs from 0 to 1; higher is better. It compares each enhanced stem of each ear with the clean stem "
         "amplified by that ear’s NAL-R. SNR and SDR are means over the stems against the same reference, in dB. "
     )
     return join(
-        element("figure", chart, how_to_read("A mark is a mean, its whiskers the 95 % interval. Higher is better.")),
         data_table("scores", "Scores of each system", columns, rows, explanation=explanation + INTERVALS),
+        _factor_picture(contents, "stem", "Mean HAAQI of each stem"),
     )
+
+
+def _factor_picture(contents: Contents, factor: str, caption: str) -> Html:
+    summaries = {name: scores.summary for name, scores in contents.scores.items()}
+    return picture(
+        caption, f"{caption} by system, with intervals. The numbers stand in the tables.",
+        plot_factor, summaries, factor,
+        explanation="A mark is a mean, its whisker the 95 % interval; further right is better.",
+    )  # fmt: skip
 
 
 def _by_channel(contents: Contents) -> Html:
     metrics = (("haaqi", "HAAQI", 3, ""), ("snr_db", "SNR", 1, "dB"), ("sdr_db", "SDR", 1, "dB"))
     tables = []
     for metric, title, decimals, unit in metrics:
-        rows: list[list[Cell]] = []
-        for ear, stem, factor, level in _CHANNELS:
-            cells = [interval_cell(scores.mean(metric, factor, level)) for scores in contents.scores.values()]
-            if any(cell is not None for cell in cells):
-                rows.append([stem, ear, *cells])
-        if rows:
-            columns = [Column("stem"), Column("ear"), *_of_each(contents, decimals, unit)]
+        having = {name: of for name, of in contents.scores.items() if of.mean(metric, "all", "all")}
+        rows: list[list[Cell]] = [
+            [stem, ear, *(interval_cell(scores.mean(metric, factor, level)) for scores in having.values())]
+            for ear, stem, factor, level in _CHANNELS
+        ]
+        if having:
+            columns = [Column("stem"), Column("ear"), *(Column(name, decimals, unit=unit) for name in having)]
             name, words = f"{metric.partition('_')[0]}-by-stem-and-ear", f"{title} by stem and ear"
             explanation = f"One column for each system. {INTERVALS}" if metric == "haaqi" else _SNR_WORDS
             tables.append(data_table(name, words, columns, rows, explanation=explanation))
@@ -88,8 +90,8 @@ def _by_channel(contents: Contents) -> Html:
 _SNR_WORDS = "In dB, against the clean stem with the listener’s NAL-R; a stem that is silent there has no value."
 
 
-def _of_each(contents: Contents, decimals: int = 3, unit: str = "") -> list[Column]:
-    return [Column(name, decimals, unit=unit) for name in contents.scores]
+def _of_each(contents: Contents) -> list[Column]:
+    return [Column(name) for name in contents.scores]
 
 
 def _by_severity(contents: Contents) -> Html | None:
@@ -137,8 +139,15 @@ def _by_listener(contents: Contents) -> Html:
         "Means over songs, stems and ears. Better ear: its mean hearing level at 0.5, 1, 2 and 4 kHz. Differences are "
         "of the songs that both systems have. " + INTERVALS
     )
+    figure = picture(
+        "HAAQI of each listener",
+        "Mean HAAQI of each listener by system, a row for each listener. The numbers stand in the table below.",
+        plot_listeners, {name: scores.tidy for name, scores in contents.scores.items()}, listeners=contents.listeners,
+        explanation="A row is a listener, from the least hearing loss to the greatest; a mark is the mean of a system.",
+    )  # fmt: skip
     return join(
         element("h3", "By listener"),
+        figure,
         data_table("haaqi-by-listener", "HAAQI of each listener", columns, rows, explanation=explanation),
     )
 
@@ -162,10 +171,10 @@ def _every_value(contents: Contents) -> Html:
     label = "Save every value as CSV"
     button = element("button", label, type="button", class_="save wide", data_values="every-value")
     n_values = sum(len(scores.tidy) for scores in contents.scores.values())
-    text = f"{n_values:,} values of HAAQI, SNR and SDR: by system, song, listener, ear and stem.".replace(",", " ")
+    text = f"{counted(n_values, 'value')} of HAAQI, SNR and SDR: by system, song, listener, ear and stem."
     return element(
-        "div", element("h3", "Every value"), element("p", text, " ", button), json_block("every-value", packed_values(contents.scores)),
-        class_="everything",
+        "div", element("h3", "Every value"), element("p", text, " ", button),
+        json_block("every-value", packed_values(contents.scores)), class_="everything",
     )  # fmt: skip
 
 
@@ -188,9 +197,3 @@ def _differences(contents: Contents, factor: str) -> dict[str, dict[str, Mapping
         rows = table[(table["metric"] == "haaqi") & (table["factor"] == factor)].to_dict("records")
         found[name] = {str(row["level"]): row for row in rows}
     return found  # type: ignore[return-value]
-
-
-def best_of(scores: Mapping[str, Scores], names: Sequence[str]) -> str | None:
-    """Return which of some systems has the highest mean HAAQI."""
-    means = {name: row["mean"] for name in names if name in scores and (row := scores[name].mean("haaqi", "all", "all"))}
-    return max(means, key=lambda name: means[name]) if means else None

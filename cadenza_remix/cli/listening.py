@@ -1,0 +1,227 @@
+"""The listening room and listening tests: serve them, and tell where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cadenza_remix.cli.options import open_separator
+from cadenza_remix.cli.panel_analysis import analyse
+from cadenza_remix.console import err, tell
+from cadenza_remix.errors import InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    import socket
+
+    from fastapi import FastAPI
+
+    from cadenza_remix.listen.library import Library
+    from cadenza_remix.listen.panel.panel import Panel
+    from cadenza_remix.listen.uploads import Uploads
+    from cadenza_remix.runs.finished import FinishedRun
+
+_ROOM = "room"
+_MOST_BYTES_OF_CLIPS = 1_000_000_000
+_MOST_NAMES = 4
+
+
+class _RoomFirst(typer.core.TyperGroup):
+    """A group whose first argument need not be a command: what is none belongs to the room."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] != "--help" and args[0] not in self.commands:
+            args = [_ROOM, *args]
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        room = self.commands[_ROOM]
+        formatter.write_usage(ctx.command_path, "[RUN...] [OPTIONS]")
+        for name, command in self.commands.items():
+            if name != _ROOM:
+                pieces = " ".join(command.collect_usage_pieces(command.make_context(name, [], resilient_parsing=True)))
+                formatter.write_usage(f"{ctx.command_path} {name}", pieces, prefix="       ")
+        inner = room.make_context(_ROOM, [], parent=ctx, resilient_parsing=True)
+        room.format_help_text(inner, formatter)
+        room.format_options(inner, formatter)
+        self.format_commands(ctx, formatter)
+
+
+listen = typer.Typer(
+    name="listen",
+    cls=_RoomFirst,
+    help="Listen to results in a browser, or hold a listening test.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+listen.command()(analyse)
+
+
+@listen.command(_ROOM, hidden=True)
+def room_command(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RUN...", help="Folders of enhance, run or demo.", show_default=False),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8765,
+    host: Annotated[
+        str, typer.Option("--host", help="Where to listen; 0.0.0.0 lets in everybody who can reach this machine.")
+    ] = "127.0.0.1",
+    references: Annotated[
+        Path | None, typer.Option("--references", help="Folder of clean stems: <song>/vocals.wav ...")
+    ] = None,
+    music: Annotated[
+        list[Path] | None,
+        typer.Option("--music", help="A mixture, or a folder with mixture.wav; may be given again."),
+    ] = None,
+    separator: Annotated[
+        str, typer.Option("--separator", help="For visitors' own songs: auto, cadenza:mini, ... (models list).")
+    ] = "auto",
+    uploads: Annotated[bool, typer.Option("--uploads/--no-uploads", help="Let visitors bring their own songs.")] = True,
+    test: Annotated[
+        Path | None, typer.Option("--test", help="A listening test, TEST.yaml; alone, or with the room beside it.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="Where its answers go; TEST.sqlite beside TEST.yaml by default.")
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="A line for each request.")] = False,
+) -> None:
+    """Listen to results in a browser, or hold a listening test; Ctrl-C ends it."""
+    _check_packages()
+    if not runs and test is None:
+        raise InputError("nothing to listen to", where="listen", expected="RUN..., --test TEST.yaml, or both")
+    if results is not None and test is None:
+        raise InputError("belongs to a listening test", where="--results", expected="--test TEST.yaml with it")
+    from cadenza_remix.listen.app import create_app
+    from cadenza_remix.listen.clips import ClipStore
+    from cadenza_remix.listen.panel.panel import Panel
+    from cadenza_remix.listen.serving import bind, temporary_folder
+
+    with ExitStack() as stack:
+        bound = stack.enter_context(bind(host, port))  # before anything is loaded: it may be in use
+        library = _library(runs, references, music or []) if runs else None
+        folder = stack.enter_context(temporary_folder())
+        clips = ClipStore(folder / "clips", max_bytes=_MOST_BYTES_OF_CLIPS)
+        own_songs = _uploads(library, folder, separator) if library is not None and uploads else None
+        if own_songs is not None:
+            stack.callback(own_songs.close)
+        panel = Panel.open(test, results, clips=clips) if test is not None else None
+        if panel is not None:
+            stack.callback(panel.close)
+        app = create_app(library=library, clips=clips, uploads=own_songs, panel=panel, host=host)
+        _serve(app, bound, host=host, has_room=library is not None, panel=panel, open_page=open_page, verbose=verbose)
+
+
+def _check_packages() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(f"listen needs {' and '.join(missing)}: pip install 'cadenza-remix[listen]'")
+
+
+def _library(paths: Sequence[Path], references: Path | None, music: Sequence[Path]) -> Library:
+    from cadenza_remix.listen.library import Library
+
+    library = Library.from_runs(_runs(paths, references, music))
+    _tell_of(library)
+    return library
+
+
+def _runs(paths: Sequence[Path], references: Path | None, music: Sequence[Path]) -> list[FinishedRun]:
+    """Find the runs; where two would have one name, each is called by its folder as well."""
+    from cadenza_remix.runs.finished import find_runs
+
+    found = [find_runs(path, references=references, music=music) for path in paths]
+    names = [run.name for runs in found for run in runs]
+    if len(set(names)) < len(names):
+        found = [find_runs(path, name=path.resolve().name, references=references, music=music) for path in paths]
+    return [run for runs in found for run in runs]
+
+
+def _tell_of(library: Library) -> None:
+    """Say what was found, and how to get what is missing."""
+    from cadenza_remix.listen.library import missing_of
+
+    tell(f"Songs: {_some([song.name for song in library.songs])}")
+    tell(f"Systems: {_some([system.name for system in library.systems])}")
+    tell(f"Listeners: {_some([listener.id for listener in library.listeners])}")
+    ways = {
+        "mixture": "no mixture found (--music FILE, or --references DIR with mixture.wav in it)",
+        "clean": "no clean stems found (--references DIR)",
+        "separated": "no separated stems kept (other audiograms cannot be tried)",
+    }
+    for part, songs in missing_of(library).items():
+        tell(f"  {ways[part]}: {_some(songs)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    if not names:
+        return "none"
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _uploads(library: Library, folder: Path, name: str) -> Uploads:
+    """Return what takes visitors' songs, with a separator of which is known that it can be had."""
+    from cadenza_remix.audio.signal import STEMS
+    from cadenza_remix.listen.uploads import Uploads
+    from cadenza_remix.separation.loading import AUTO, is_model_path
+    from cadenza_remix.separation.stems import has_vdbo
+
+    separator = open_separator(name)
+    if not has_vdbo(separator.stems):
+        found = ", ".join(separator.stems)
+        raise InputError("does not separate into four stems", where=name, expected=", ".join(STEMS), found=found)
+    if name == AUTO:
+        name = separator.name
+    elif is_model_path(name):
+        name = str(Path(name).resolve())
+    return Uploads(folder / "uploads", library=library, separator=name)
+
+
+def _serve(
+    app: FastAPI,
+    bound: socket.socket,
+    *,
+    host: str,
+    has_room: bool,
+    panel: Panel | None,
+    open_page: bool,
+    verbose: bool,
+) -> None:
+    from cadenza_remix.listen.security import is_loopback
+    from cadenza_remix.listen.serving import address_of, serve
+
+    address = address_of(bound, host=host)
+    if not is_loopback(host):
+        err.print(
+            f"cadenza-remix: warning: --host {host}: everybody who can reach this machine can use the room; "
+            "nothing is encrypted",
+            markup=False,
+            soft_wrap=True,
+        )
+
+    def on_listening() -> None:
+        if panel is not None:
+            _tell_links(panel, address)
+        tell(f"Listening {'room' if has_room else 'test'}: {address} (Ctrl-C ends it)")
+        if open_page:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    serve(app, bound, on_listening=on_listening, verbose=verbose)
+
+
+def _tell_links(panel: Panel, address: str) -> None:
+    """Print everybody's link; whoever has one is that participant."""
+    links = panel.links(address)
+    for number, link in links.participants.items():
+        tell(f"Participant {number}: {link}")
+    token = f", token {links.admin_token}" if links.admin_token else ", with the token of the first start"
+    tell(f"Administrators: {links.admin}{token}")

@@ -1,0 +1,58 @@
+/** The server's answers, and its one line where it refuses. */
+
+export class ServerError extends Error {
+  constructor(line, status) {
+    super(line);
+    this.status = status;
+  }
+}
+
+async function lineOf(response) {
+  try {
+    const { error } = await response.json();
+    if (typeof error === "string") return error;
+  } catch {
+    // Not from our server: a proxy, or it is going down. The status has to do.
+  }
+  return `the server answered ${response.status} ${response.statusText}`.trim();
+}
+
+async function ask(path, { method = "GET", body = undefined, signal = undefined } = {}) {
+  const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+  let response;
+  try {
+    response = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServerError("the server does not answer: is it still running?", 0);
+  }
+  if (!response.ok) throw new ServerError(await lineOf(response), response.status);
+  return response.status === 204 ? null : response.json();
+}
+
+const part = encodeURIComponent;
+
+export const room = () => ask("/api/room");
+export const versions = (song, listener, signal) =>
+  ask(`/api/songs/${part(song)}/versions?listener=${part(listener)}`, { signal });
+export const clips = (request, signal) => ask("/api/clips", { method: "POST", body: request, signal });
+export const addListener = (ears, signal) => ask("/api/listeners", { method: "POST", body: ears, signal });
+export const uploadState = (token) => ask(`/api/uploads/${part(token)}`);
+export const removeUpload = (token) => ask(`/api/uploads/${part(token)}`, { method: "DELETE" });
+
+/** Send a file. Only this old interface tells how much has gone. */
+export function upload(file, onshare) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", `/api/uploads?name=${part(file.name)}`);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.responseType = "json";
+    request.upload.onprogress = (event) => event.lengthComputable && onshare(event.loaded / event.total);
+    request.onerror = () => reject(new ServerError("the server ended the connection before the file was there", 0));
+    request.onload = () => {
+      if (request.status === 202) resolve(request.response.token);
+      else reject(new ServerError(request.response?.error ?? `the server answered ${request.status}`, request.status));
+    };
+    request.send(file);
+  });
+}

@@ -1,0 +1,137 @@
+/** Playing: button, clock, position, loop, volume, meters. Knows the player and the passage's place in the song. */
+
+import { byId } from "./room_dom.js";
+import { Meters } from "./room_meter.js";
+import { Stage } from "./room_stage.js";
+import { SHORTEST_LOOP_S } from "./player.js";
+import { decibels, levelText, timeText } from "./room_text.js";
+
+const LOOP_S = 4;
+
+export class Transport {
+  #player;
+  #stage;
+  #meters;
+  #start_s = 0;
+  #loopFrom_s = null;
+  #isDrawing = false;
+
+  /** `onsay(text)` is told what a screen reader should say. */
+  constructor(player, onsay) {
+    this.#player = player;
+    this.onsay = onsay;
+    this.#stage = new Stage({ onseek: (at) => player.seek(at), onregion: (from, to) => this.#mark(from, to) });
+    this.#meters = new Meters(player.context, player.output, byId("meters"));
+    byId("play").addEventListener("click", () => this.toggle());
+    byId("loop").addEventListener("click", () => this.toggleLoop());
+    byId("position").addEventListener("input", ({ target }) => player.seek(Number(target.value)));
+    byId("volume").addEventListener("input", () => this.#setVolume());
+    for (const name of ["loop-start", "loop-end"]) byId(name).addEventListener("change", () => this.#typedLoop());
+    addEventListener("resize", () => this.setPassage(this.#start_s, this.duration_s));
+    this.#setVolume();
+  }
+
+  setPassage(start_s, duration_s) {
+    this.#start_s = start_s;
+    this.duration_s = duration_s;
+    this.#loopFrom_s = null;
+    byId("position").max = duration_s;
+    byId("clock-end").textContent = `of ${timeText(start_s)}–${timeText(start_s + duration_s)}`;
+    for (const name of ["loop-start", "loop-end"]) {
+      Object.assign(byId(name), { min: start_s, max: (start_s + duration_s).toFixed(2) });
+    }
+    this.#stage.setPassage(start_s, duration_s);
+    this.changed();
+  }
+
+  toggle() {
+    this.#player.toggle();
+  }
+
+  /** Whole passage or the region last marked; without one, some seconds from here. */
+  toggleLoop() {
+    if (this.#player.loop) {
+      this.#player.clearLoop();
+      this.onsay("Loop off");
+      return;
+    }
+    const from = this.#typed("loop-start") ?? this.#player.position;
+    this.#mark(from, this.#typed("loop-end") ?? Math.min(this.#player.duration, from + LOOP_S));
+  }
+
+  loopFrom() {
+    const from = this.#player.position;
+    const end = this.#player.loop?.end_s ?? this.#player.duration;
+    this.#mark(from, end > from + SHORTEST_LOOP_S ? end : this.#player.duration);
+  }
+
+  loopTo() {
+    const to = this.#player.position;
+    const start = this.#player.loop?.start_s ?? 0;
+    this.#mark(start < to - SHORTEST_LOOP_S ? start : 0, to);
+  }
+
+  seekBy(seconds) {
+    this.#player.seek(this.#player.position + seconds);
+  }
+
+  /** Show how the player stands, and go on showing it while anything moves. */
+  changed() {
+    const player = this.#player;
+    byId("play").classList.toggle("playing", player.playing);
+    byId("play-word").textContent = player.playing ? "Pause" : "Play";
+    byId("play").disabled = player.ids.length === 0;
+    byId("loop").setAttribute("aria-pressed", Boolean(player.loop));
+    byId("loop").disabled = player.ids.length === 0;
+    if (player.loop) this.#writeLoop(player.loop);
+    this.#stage.setRegion(player.loop);
+    if (!this.#isDrawing) this.#draw(performance.now());
+  }
+
+  #mark(from, to) {
+    try {
+      this.#player.setLoop(from, to);
+      const { start_s, end_s } = this.#player.loop;
+      this.onsay(`Loop from ${timeText(this.#start_s + start_s)} to ${timeText(this.#start_s + end_s)}`);
+    } catch (error) {
+      this.onsay(error.message);
+    }
+    this.changed();
+  }
+
+  #typed(name) {
+    const text = byId(name).value;
+    return text === "" ? null : Number(text) - this.#start_s;
+  }
+
+  #typedLoop() {
+    const [from, to] = [this.#typed("loop-start"), this.#typed("loop-end")];
+    if (from !== null && to !== null) this.#mark(from, to);
+  }
+
+  #writeLoop({ start_s, end_s }) {
+    byId("loop-start").value = (this.#start_s + start_s).toFixed(2);
+    byId("loop-end").value = (this.#start_s + end_s).toFixed(2);
+  }
+
+  #setVolume() {
+    // The square: equal steps of the slider sound about equal.
+    const lin = (Number(byId("volume").value) / 100) ** 2;
+    this.#player.setVolume(lin);
+    const text = lin > 0 ? `${levelText(decibels(lin))} dB` : "off";
+    byId("volume-db").textContent = text;
+    byId("volume").setAttribute("aria-valuetext", text);
+  }
+
+  #draw(now_ms) {
+    const player = this.#player;
+    const position = player.position;
+    this.#stage.setPosition(position);
+    byId("clock").textContent = timeText(this.#start_s + position);
+    byId("position").value = position;
+    byId("position").setAttribute("aria-valuetext", timeText(this.#start_s + position));
+    const isLoud = this.#meters.draw(now_ms);
+    this.#isDrawing = player.playing || isLoud;
+    if (this.#isDrawing) requestAnimationFrame((now) => this.#draw(now));
+  }
+}

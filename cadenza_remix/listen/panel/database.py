@@ -1,0 +1,96 @@
+"""The file of a listening test's results: its tables, how it is known again, and how it is opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cadenza_remix.atomic import make_folder
+from cadenza_remix.errors import InputError, OutputError
+
+VERSION = 1
+_APPLICATION_ID = 0x43445A50  # "CDZP", in the file's header
+_BUSY_MS = 10_000
+_MAGIC = b"SQLite format 3\0"
+_NOT_COMPARED = ("folder",)  # a test that was moved with its results is the same test
+
+_SCHEMA = (
+    "CREATE TABLE test(id INTEGER PRIMARY KEY CHECK(id=1), settings TEXT NOT NULL, admin_token_hash TEXT,"
+    " created TEXT NOT NULL)",
+    "CREATE TABLE participants(number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, listener TEXT NOT NULL,"
+    " audiogram TEXT NOT NULL, severity TEXT NOT NULL, state TEXT NOT NULL, volume REAL)",
+    "CREATE TABLE trials(participant INTEGER NOT NULL REFERENCES participants(number) ON DELETE CASCADE,"
+    " trial INTEGER NOT NULL, is_training INTEGER NOT NULL, song TEXT NOT NULL, start_s REAL NOT NULL,"
+    " duration_s REAL NOT NULL, labels TEXT NOT NULL, confirmed TEXT, seconds REAL, n_plays TEXT,"
+    " PRIMARY KEY(participant, trial))",
+    "CREATE TABLE ratings(participant INTEGER NOT NULL, trial INTEGER NOT NULL, label TEXT NOT NULL,"
+    " scale TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY(participant, trial, label, scale),"
+    " FOREIGN KEY(participant, trial) REFERENCES trials(participant, trial) ON DELETE CASCADE)",
+)
+
+
+def make_tables(db: sqlite3.Connection) -> None:
+    """Make the tables of an empty file, and mark it as what it is."""
+    for statement in _SCHEMA:
+        db.execute(statement)
+    db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version={VERSION}")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a file of results, or a new one that its owner alone can read; any other file is left as it is.
+
+    Raises
+    ------
+    InputError
+        It is something else, or of another version.
+    OutputError
+        It cannot be made or written.
+    """
+    make_folder(path.parent)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with path.open("rb") as file:
+            begin = file.read(len(_MAGIC))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    expected = "a file of answers that cadenza-remix listen --test made"
+    if begin not in (b"", _MAGIC):
+        raise InputError("is no database of a listening test", where=path, expected=expected)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
+    connection.row_factory = sqlite3.Row
+    try:
+        tables = connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        connection.close()
+        raise InputError("cannot be read", where=path, expected=expected, found=error) from error
+    if tables and application != _APPLICATION_ID:
+        connection.close()
+        raise InputError("is no database of a listening test", where=path, expected=expected)
+    if tables and version != VERSION:
+        connection.close()
+        raise InputError("is of another version", where=path, expected=VERSION, found=version)
+    return connection
+
+
+def check_same(stored: Mapping[str, Any], settings: Mapping[str, Any], path: Path) -> None:
+    """Refuse settings that differ from those of the answers in the file, naming the first that does."""
+    for key in dict.fromkeys((*stored, *settings)):
+        if key not in _NOT_COMPARED and stored.get(key) != settings.get(key):
+            raise InputError(
+                f"answers were given under other settings: {key} differs (a changed test needs another file)",
+                where=path,
+                expected=_short(stored.get(key)),
+                found=_short(settings.get(key)),
+            )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,84 @@
+"""What the pages of a listening test ask for, of one participant who is known by an unguessable token.
+
+The state of a participant is the server's: ``welcome`` -> ``level`` -> ``training`` -> ``ready`` -> ``trial`` <->
+``break`` -> ``done``; without training pages ``level`` is followed by ``trial``. Trials are numbered from 1 on,
+training first. Whoever asks for something at another time gets 409 and asks where the test stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path, Request, Response
+from fastapi.routing import APIRoute
+
+from cadenza_remix.errors import CadenzaError
+from cadenza_remix.listen.panel.admin_api import admin_router
+from cadenza_remix.listen.panel.panel import Panel
+from cadenza_remix.listen.panel.store import ConflictError, NotThereError
+from cadenza_remix.listen.security import error_response
+
+Token = Annotated[str, Path(max_length=64)]
+JsonObject = Annotated[dict[str, Any], Body()]
+
+_UNMADE = "the sounds of this page cannot be made at the moment; please tell whoever invited you"
+
+
+class PanelRoute(APIRoute):
+    """A route whose errors of the panel become answers: 404 for nobody's link, 409 for the wrong time."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler, which answers instead of raising."""
+        answer = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except NotThereError as error:
+                return error_response(404, str(error))
+            except ConflictError as error:
+                return error_response(409, str(error))
+
+        return handler
+
+
+def panel_router(panel: Panel) -> APIRouter:
+    """Return the routes of participants and of administrators."""
+    router = APIRouter(route_class=PanelRoute)
+    router.include_router(admin_router(panel, route_class=PanelRoute))
+
+    @router.get("/api/t/{token}")
+    def status(token: Token) -> dict[str, Any]:
+        return panel.status(token)
+
+    @router.post("/api/t/{token}/begin")
+    def begin(token: Token) -> dict[str, Any]:
+        return {"state": panel.begin(token)}
+
+    @router.post("/api/t/{token}/level")
+    def level(token: Token, body: JsonObject) -> dict[str, Any]:
+        return {"state": panel.set_level(token, body)}
+
+    @router.post("/api/t/{token}/continue")
+    def go_on(token: Token) -> dict[str, Any]:
+        return {"state": panel.go_on(token)}
+
+    @router.get("/api/t/{token}/trial")
+    async def trial(token: Token) -> Any:
+        person, planned, promise = await asyncio.to_thread(panel.trial, token)
+        try:
+            # Shielded: a visitor who leaves must not cancel what a second tab waits for.
+            sounds = await asyncio.shield(asyncio.wrap_future(promise))
+        except CadenzaError as error:
+            print(f"participant {person.number}, trial {planned.trial}: {error}", file=sys.stderr)
+            return error_response(503, _UNMADE, headers={"retry-after": "10"})
+        return await asyncio.to_thread(panel.page, person, planned, sounds)
+
+    @router.post("/api/t/{token}/trials/{number}")
+    def confirm(token: Token, number: Annotated[int, Path(ge=1, le=1_000_000)], body: JsonObject) -> dict[str, Any]:
+        return panel.confirm(token, number, body)
+
+    return router

@@ -1,0 +1,102 @@
+"""Plain values of a settings file, each checked where it is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cadenza_remix.errors import InputError, unknown_name
+from cadenza_remix.runs.shards.config import _OnceLoader as OnceLoader
+
+
+def read_mapping(path: Path, *, expected: str) -> Mapping[str, Any]:
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=OnceLoader)
+    except InputError as error:
+        raise InputError(str(error), where=path) from error
+    except FileNotFoundError:
+        raise InputError("file is missing", where=path, expected=expected) from None
+    except OSError as error:
+        raise InputError("cannot be read", where=path, expected=expected, found=error.strerror) from error
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        found = str(getattr(error, "problem", None) or error)[:200]
+        at = f" at line {mark.line + 1}" if mark is not None else ""
+        raise InputError("is not YAML", where=path, expected=expected, found=found + at) from error
+    if not isinstance(raw, Mapping):
+        raise InputError("wrong form", where=path, expected=expected, found=type(raw).__name__)
+    return raw
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Values of a mapping, each checked; ``where`` names the file."""
+
+    raw: Mapping[str, Any]
+    where: str
+
+    def text(self, key: str, default: str, *, lines: bool = False) -> str:
+        value = self.raw.get(key, default)
+        if value is default:
+            return default
+        if not isinstance(value, str) or not value.strip() or len(value) > 20_000 or (not lines and "\n" in value):
+            raise self._wrong(key, "text" if lines else "text of one line", value)
+        return value.strip()
+
+    def texts(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        value = self.raw.get(key, default)
+        value = [value] if isinstance(value, str) else value
+        if value is default:
+            return default
+        if not isinstance(value, list) or not value or not all(isinstance(v, str) and v.strip() for v in value):
+            raise self._wrong(key, "a list of names", value)
+        if len(set(value)) < len(value):
+            raise self._wrong(key, "each name once", value)
+        return tuple(value)
+
+    def choice(self, key: str, known: tuple[str, ...]) -> str:
+        if self.raw[key] not in known:
+            raise unknown_name(key, self.raw[key], known, where=self.where)
+        return str(self.raw[key])
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.raw.get(key, default)
+        if not isinstance(value, bool):
+            raise self._wrong(key, "true or false", value)
+        return value
+
+    def number(self, key: str, default: float, low: float, high: float, *, null: bool = False) -> float | None:
+        value = self.raw.get(key, default)
+        if null and value is None:
+            return None
+        return number_from(value, low, high, f"{self.where}: {key}", " or null" if null else "")
+
+    def whole(self, key: str, default: int, *, low: int, high: int) -> int:
+        value = self.raw.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise self._wrong(key, f"a whole number from {low} to {high}", value)
+        return value
+
+    def _wrong(self, key: str, expected: str, found: object) -> InputError:
+        return InputError("wrong value", where=f"{self.where}: {key}", expected=expected, found=repr(found)[:80])
+
+
+def number_from(value: object, low: float, high: float, where: str, more: str = "") -> float:
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
+        raise InputError("wrong value", where=where, expected=f"a number from {low:g} to {high:g}{more}", found=value)
+    return float(value)  # type: ignore[arg-type]
+
+
+def checked_keys(value: object, known: tuple[str, ...], where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError("wrong form", where=where, expected=f"keys {', '.join(known)}", found=repr(value)[:80])
+    for key in value:
+        if key not in known:
+            raise unknown_name("key", key, known, where=where)
+    return value

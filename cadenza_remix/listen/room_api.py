@@ -1,0 +1,194 @@
+"""The listening room's API: what there is to hear, clips of it, audiograms of visitors."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from cadenza_remix.audio.signal import EARS, MUSIC_SAMPLE_RATE
+from cadenza_remix.errors import InputError, unknown_name
+from cadenza_remix.hearing.audiogram import Audiogram, Listener
+from cadenza_remix.hearing.loss_simulation import simulator_names
+from cadenza_remix.hearing.severity import listener_grade
+from cadenza_remix.listen.clips import Clip, ClipStore, RenderPool
+from cadenza_remix.listen.library import MOST_FREQUENCIES, Library, RoomSong
+from cadenza_remix.listen.ranges import FileInParts
+from cadenza_remix.listen.security import error_response
+from cadenza_remix.listen.uploads import Uploads
+from cadenza_remix.listen.versions import render, versions_of
+
+MAX_CLIP_S = 60.0
+MOST_VERSIONS = 48
+"""Of one request."""
+_SIMULATORS = {"simple": "Thresholds and loudness recruitment", "msbg": "MSBG (pyclarity)"}
+
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Id = Annotated[str, Field(min_length=1, max_length=300)]
+
+
+class _Strict(BaseModel):
+    """A body whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class AudiogramBody(_Strict):
+    """Thresholds of one ear."""
+
+    frequencies_hz: Annotated[list[_Number], Field(min_length=2, max_length=MOST_FREQUENCIES)]
+    levels_db_hl: Annotated[list[_Number], Field(min_length=2, max_length=MOST_FREQUENCIES)]
+
+    def audiogram(self, ear: str) -> Audiogram:
+        """Return the audiogram, checked."""
+        return Audiogram(self.frequencies_hz, self.levels_db_hl, name=ear)
+
+
+class ListenerBody(_Strict):
+    """Both ears."""
+
+    left: AudiogramBody
+    right: AudiogramBody
+
+
+class ClipsBody(_Strict):
+    """Which passage of which versions."""
+
+    song: _Id
+    listener: _Id
+    start_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    duration_s: Annotated[float, Field(gt=0, le=MAX_CLIP_S, allow_inf_nan=False)]
+    versions: Annotated[list[_Id], Field(min_length=1, max_length=MOST_VERSIONS)]
+    simulator: str | None = None
+
+
+def room_router(*, library: Library, clips: ClipStore, uploads: Uploads | None, pool: RenderPool) -> APIRouter:
+    """Return the routes below ``/api`` that the room page uses."""
+    router = APIRouter()
+
+    @router.get("/api/room")
+    def room() -> dict[str, Any]:
+        return _room(library, uploads)
+
+    @router.get("/api/songs/{song_id}/versions")
+    def versions(song_id: str, listener: str) -> list[dict[str, Any]]:
+        found = versions_of(library, library.song(song_id), library.listener(listener))
+        return [{"id": v.id, "label": v.label, "group": v.group, "start_s": v.start_s, "end_s": v.end_s} for v in found]
+
+    @router.post("/api/listeners")
+    def add_listener(body: ListenerBody) -> dict[str, Any]:
+        return listener_entry(library.add_listener(body.left.audiogram("left"), body.right.audiogram("right")))
+
+    @router.post("/api/clips")
+    async def make_clips(body: ClipsBody) -> dict[str, Any]:
+        song, listener = library.song(body.song), library.listener(body.listener)
+        if body.start_s >= song.duration_s:
+            found = f"{body.start_s:g} s"
+            raise InputError("begins after the song", where="start_s", expected=f"< {song.duration_s:g} s", found=found)
+        if body.simulator is not None and body.simulator not in simulator_names():
+            raise unknown_name("simulator", body.simulator, simulator_names())
+        jobs = [partial(_clip, library, clips, song, listener, version, body) for version in body.versions]
+        made = await pool.run_all(jobs)
+        entries = [clip_entry(version, clip) for version, clip in zip(body.versions, made, strict=True)]
+        return {"sample_rate": MUSIC_SAMPLE_RATE, "n_samples": made[0].n_samples, "clips": entries}
+
+    return router
+
+
+def clip_router(clips: ClipStore) -> APIRouter:
+    """Return the route of the clips themselves, which the room and listening tests share."""
+    router = APIRouter()
+
+    @router.api_route("/clips/{name}", methods=["GET", "HEAD"])
+    async def clip_file(name: str, request: Request) -> Response:
+        clip = clips.find(name.removesuffix(".flac")) if name.endswith(".flac") else None
+        if clip is None:
+            return error_response(404, "no such clip, or no longer: ask for it again")
+        headers = {"cache-control": "private, max-age=86400, immutable"}
+        return FileInParts(clip.path, etag=f'"{clip.id}"', media_type="audio/flac", headers=headers)
+
+    return router
+
+
+def listener_entry(listener: Listener) -> dict[str, Any]:
+    """Return a listener as the API tells of one."""
+    return {
+        "id": listener.id,
+        "severity": listener_grade(listener),
+        **{ear: audiogram_entry(listener.ear(ear)) for ear in EARS},
+    }
+
+
+def audiogram_entry(audiogram: Audiogram) -> dict[str, list[float]]:
+    """Return an audiogram as plain values."""
+    return {"frequencies_hz": audiogram.frequencies_hz.tolist(), "levels_db_hl": audiogram.levels_db_hl.tolist()}
+
+
+def song_entry(song: RoomSong) -> dict[str, Any]:
+    """Return a song as the API tells of one."""
+    return {
+        "id": song.id,
+        "name": song.name,
+        "duration_s": song.duration_s,
+        "has_clean": song.sources.references is not None,
+        "is_upload": song.is_upload,
+    }
+
+
+def clip_entry(version: str, clip: Clip) -> dict[str, Any]:
+    """Return a clip as the API tells of one; the loudness of silence is null."""
+    return {
+        "version": version,
+        "url": f"/clips/{clip.id}.flac",
+        "scale_lin": clip.scale_lin,
+        "loudness_lufs": clip.loudness_lufs if math.isfinite(clip.loudness_lufs) else None,
+        "peak_lin": clip.peak_lin,
+    }
+
+
+def _clip(
+    library: Library, clips: ClipStore, song: RoomSong, listener: Listener, version: str, body: ClipsBody
+) -> Clip:
+    """Return the clip of one version; the key is what decides its samples."""
+    first, n_samples = round(body.start_s * MUSIC_SAMPLE_RATE), round(body.duration_s * MUSIC_SAMPLE_RATE)
+    key = repr((song.id, listener.id, version, first, n_samples, body.simulator))
+    return clips.clip(
+        key,
+        lambda: render(
+            library,
+            song,
+            version,
+            listener,
+            start_s=body.start_s,
+            duration_s=body.duration_s,
+            simulator=body.simulator,
+        ),
+    )
+
+
+def _room(library: Library, uploads: Uploads | None) -> dict[str, Any]:
+    limits: dict[str, Any] = {"max_clip_s": MAX_CLIP_S}
+    if uploads is not None:
+        limits["max_upload_mb"] = round(uploads.limits.max_bytes / 1e6, 3)
+        limits["max_upload_s"] = uploads.limits.max_song_s
+        limits["upload_suffixes"] = list(uploads.suffixes)
+    return {
+        "name": library.name,
+        "songs": [song_entry(song) for song in library.songs],
+        "systems": [
+            {"name": system.name, "chain": None if system.chain is None else system.chain.to_dict()}
+            for system in library.systems
+        ],
+        "listeners": [listener_entry(listener) for listener in library.listeners],
+        "standard_audiograms": [
+            {"id": listener.id, **audiogram_entry(listener.left)} for listener in library.standard_listeners
+        ],
+        "simulators": [{"id": name, "label": _SIMULATORS.get(name, name)} for name in simulator_names()],
+        "limits": limits,
+        "uploads": uploads is not None,
+        "separator": uploads.separator if uploads is not None else None,
+    }
