@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from cadenza_remix.cli.options import open_separator
 from cadenza_remix.cli.panel_analysis import analyse
 from cadenza_remix.console import err, tell
-from cadenza_remix.errors import InputError, MissingDependencyError
+from cadenza_remix.errors import CadenzaError, InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     import socket
@@ -113,7 +114,16 @@ def room_command(
         if panel is not None:
             stack.callback(panel.close)
         app = create_app(library=library, clips=clips, uploads=own_songs, panel=panel, host=host)
+        if library is not None:
+            threading.Thread(target=_warm_up, args=[library], name="warming up", daemon=True).start()
         _serve(app, bound, host=host, has_room=library is not None, panel=panel, open_page=open_page, verbose=verbose)
+
+
+def _warm_up(library: Library) -> None:
+    from cadenza_remix.listen.versions import warm_up
+
+    with suppress(CadenzaError):  # whoever asks for it will be told
+        warm_up(library)
 
 
 def _check_packages() -> None:

@@ -49,20 +49,25 @@ from cadenza_remix.hearing.audiogram import Audiogram, Listener
 from cadenza_remix.units import db_spl_of_full_scale, db_to_lin
 
 FULL_SCALE_DB_SPL = db_spl_of_full_scale(float(db_to_lin(-23.0)))
-"""The dB SPL of an RMS of 1: 88. A channel of -23 dB of full scale, as broadcasts have it, plays at 65 dB SPL, the level
-at which HAAQI and the challenge present music (`level1` there is the same, of each stem's own RMS)."""
+"""The dB SPL of an RMS of 1: 88. A channel with an RMS of -23 dB of full scale plays at 65 dB SPL, the level at which
+HAAQI and the challenge present music; the challenge's ``level1`` is this number for a stem of that RMS."""
 CATCH_UP_DB_SPL = 100.0
 """Level at which an impaired ear hears as loud as a normal one."""
 LEAST_RANGE_DB = 15.0
 """No loss leaves less than this between its threshold and the level at which loudness has caught up."""
 
-# Threshold of hearing, ISO 226:2003 table 1 (free field, both ears), in dB SPL; the end values are held outside.
-_THRESHOLD_HZ = (20, 25, 31.5, 40, 50, 63, 80, 100, 125, 160, 200, 250, 315, 400, 500, 630, 800, 1000, 1250, 1600) + (
-    2000, 2500, 3150, 4000, 5000, 6300, 8000, 10000, 12500,
-)  # fmt: skip
-_THRESHOLD_DB_SPL = (78.5, 68.7, 59.5, 51.1, 44.0, 37.5, 31.5, 26.5, 22.1, 17.9, 14.4, 11.4, 8.6, 6.2, 4.4) + (
-    3.0, 2.2, 2.4, 3.5, 1.7, -1.3, -4.2, -6.0, -5.4, -1.5, 6.0, 12.6, 13.9, 12.3,
-)  # fmt: skip
+# Threshold of hearing, ISO 226:2003 table 1 (free field, both ears): Hz and dB SPL; the end values are held outside.
+# fmt: off
+_THRESHOLDS = np.array(
+    [
+        (20, 78.5), (25, 68.7), (31.5, 59.5), (40, 51.1), (50, 44), (63, 37.5), (80, 31.5),
+        (100, 26.5), (125, 22.1), (160, 17.9), (200, 14.4), (250, 11.4), (315, 8.6), (400, 6.2),
+        (500, 4.4), (630, 3), (800, 2.2), (1000, 2.4), (1250, 3.5), (1600, 1.7), (2000, -1.3),
+        (2500, -4.2), (3150, -6), (4000, -5.4), (5000, -1.5), (6300, 6), (8000, 12.6), (10000, 13.9),
+        (12500, 12.3),
+    ]
+)
+# fmt: on
 
 _BAND_STEP_ERB = 0.5
 _LOWEST_ERB = 1.0
@@ -121,7 +126,8 @@ def hear_as(audio: Audio, listener: Listener, *, simulator: str = "simple") -> A
 
 def normal_threshold_db_spl(frequencies_hz: ArrayLike) -> NDArray[np.float64]:
     """Return the level in dB SPL at which a tone of each frequency is just heard by a normal ear (0 dB HL)."""
-    return np.interp(np.log(np.asarray(frequencies_hz, dtype=np.float64)), np.log(_THRESHOLD_HZ), _THRESHOLD_DB_SPL)
+    wanted = np.log(np.asarray(frequencies_hz, dtype=np.float64))
+    return np.interp(wanted, np.log(_THRESHOLDS[:, 0]), _THRESHOLDS[:, 1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +210,7 @@ def _growth(bands: tuple[_Band, ...], audiogram: Audiogram) -> Iterator[tuple[fl
 @functools.lru_cache(maxsize=4)
 def _bands(n_piece: int, sample_rate: int) -> tuple[_Band, ...]:
     """Return bands that add up to one at every frequency from 0 to half the rate."""
-    top = _erb_number(sample_rate / 2)
+    top = float(_erb_number(sample_rate / 2))
     centres = np.arange(_LOWEST_ERB, top, _BAND_STEP_ERB)
     return tuple(_band(float(centre), k, len(centres), n_piece, sample_rate) for k, centre in enumerate(centres))
 

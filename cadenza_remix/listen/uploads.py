@@ -1,7 +1,7 @@
 """Songs that visitors bring: taken in, decoded and demixed one at a time in worker processes, kept for a while.
 
-Nothing that comes from a visitor names a file: folders are named by tokens that the server makes, and the song's name is
-only shown. Decoding is done in a process with little memory, as that is where a hostile file would do its harm;
+Nothing that comes from a visitor names a file: folders are named by tokens that the server makes, and the song's name
+is only shown. Decoding is done in a process with little memory, as that is where a hostile file would do its harm;
 demixing in another one that never sees the original. What happens to either leaves the server up, and the next song
 gets new ones.
 """
@@ -328,14 +328,14 @@ class Uploads:
         with self._changed:
             self._check_space(self.limits.max_song_s * _BYTES_PER_S)
         mixture = job.folder / "mixture.wav"
-        arguments = {"source": str(job.original), "shown_name": job.name, "target": str(mixture)}
-        arguments |= {"max_song_s": self.limits.max_song_s}
+        arguments: dict[str, Any] = {"source": str(job.original), "shown_name": job.name, "target": str(mixture)}
+        arguments["max_song_s"] = self.limits.max_song_s
         duration_s = self._run(job, "decoding", "decode", arguments, self.limits.decoding())["duration_s"]
         job.original.unlink()
         with self._changed:
             self._check_space((_COPIES - 1) * duration_s * _BYTES_PER_S)
         arguments = {"source": str(mixture), "shown_name": job.name, "folder": str(job.folder)}
-        arguments |= {"separator": self.separator}
+        arguments["separator"] = self.separator
         made = self._run(job, "demixing", "demix", arguments, self.limits.demixing(duration_s))
         sources = SongSources(mixture=mixture, kept_stems=job.folder, separator=made["separator"])
         with self._changed:

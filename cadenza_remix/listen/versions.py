@@ -120,6 +120,15 @@ def render(
     return Audio(heard.samples[before : before + n_samples], MUSIC_SAMPLE_RATE, name)
 
 
+def warm_up(library: Library) -> None:
+    """Make a moment of every kind of version, so that the first visitor does not wait for what is loaded and compiled."""
+    listener = library.standard_listeners[0]
+    for song in library.songs[:1]:
+        for version_id, passage in _offered(library, song, listener):
+            if version_id.startswith(("remix:", "mixture")):
+                passage(0, MUSIC_SAMPLE_RATE // 10)
+
+
 def _offered(library: Library, song: RoomSong, listener: Listener) -> Iterator[tuple[str, Passage]]:
     for version, passage in _offers(library, song, listener):
         yield version.id, passage

@@ -124,8 +124,10 @@ def _read(path: Path) -> SessionTimes | None:
             str(name): StageTime(float(stage["n_units"]), float(stage["seconds"]))
             for name, stage in raw.pop("stages").items()
         }
-        peaks = [None if raw[name] is None else int(raw[name]) for name in ("peak_bytes", "worker_peak_bytes")]
-        return SessionTimes(str(raw["began"]), stages, *peaks, int(raw["n_cores"]))
+        peak, worker_peak = (
+            None if raw[name] is None else int(raw[name]) for name in ("peak_bytes", "worker_peak_bytes")
+        )
+        return SessionTimes(str(raw["began"]), stages, peak, worker_peak, int(raw["n_cores"]))
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
 

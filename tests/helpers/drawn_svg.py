@@ -30,10 +30,11 @@ class DrawnAxes:
         ticks = {}
         for group in self.group.iter(f"{_SVG}g"):
             if re.fullmatch(rf"{axis}tick_\d+", group.get("id", "")):
-                words = ["".join(element.itertext()).strip() for element in group.iter(f"{_SVG}text")]
-                uses = [element for element in group.iter(f"{_SVG}use")]
-                if words and uses:
-                    ticks[words[0]] = float(uses[0].get(axis))
+                words = list(group.iter(f"{_SVG}text"))
+                # Ticks without a mark are where their words are, but for half a line.
+                marks = [*group.iter(f"{_SVG}use"), *words]
+                if words:
+                    ticks["".join(words[0].itertext()).strip()] = float(marks[0].get(axis))
         return ticks
 
     def marks(self, colour):

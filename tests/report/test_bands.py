@@ -39,10 +39,10 @@ def test_bands_are_called_as_the_standard_calls_them():
 def test_a_sine_stands_in_its_band_alone(rate):
     for place in (0, 7, 13, 20):
         levels = levels_db(band_energies(sine(BAND_CENTRES_HZ[place], rate), rate))[:, 0]
-        # Half of the amplitude squared; the ends of the frames that reach over the signal's ends take some 0.02 dB.
-        assert levels[place] == pytest.approx(-3.0103, abs=0.05)
-        # The lowest band is three bins wide: the window's main lobe reaches into its neighbours.
-        assert np.delete(levels, place).max() < (-10 if place == 0 else -55)
+        # Half of the amplitude squared. The lowest band is three bins wide: some of the window's main lobe lies beyond.
+        assert levels[place] == pytest.approx(-3.0103, abs=0.2 if place == 0 else 0.03)
+        # A tone that begins and ends at once is a click besides.
+        assert np.delete(levels, place).max() < (-10 if place == 0 else -35)
 
 
 @pytest.mark.parametrize("rate", RATES)

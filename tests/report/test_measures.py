@@ -21,7 +21,7 @@ from cadenza_remix.hearing.audiogram import Audiogram, Listener
 from cadenza_remix.hearing.nalr import NALR_FREQUENCIES_HZ, nalr_fir, nalr_gains_db
 from cadenza_remix.remix import Chain, load_chain
 from cadenza_remix.report.bands import band_energies, bands_below, levels_db
-from cadenza_remix.report.measures import measure_pairs, mean_gains, mean_spectrum
+from cadenza_remix.report.measures import mean_gains, mean_spectrum, measure_pairs
 from cadenza_remix.runs.enhancing import enhance_songs
 from cadenza_remix.runs.finished import find_runs
 from cadenza_remix.runs.songs import SongFile
@@ -60,8 +60,11 @@ def run_of(mixture, folder, chain, *, listeners=None, **options):
     return find_runs(folder / "run")[0]
 
 
-def noise(duration_s=4.0, level=0.05, seed=3):
+def noise(duration_s=4.0, level=0.05, seed=3, end_hz=None):
+    """White noise; with an end, nothing above it, so that no resampling takes any of it away."""
     samples = np.random.default_rng(seed).standard_normal((round(duration_s * RATE), 2))
+    if end_hz is not None:
+        samples = scipy.signal.oaconvolve(samples, scipy.signal.firwin(301, end_hz, fs=RATE)[:, np.newaxis], axes=0)
     return Audio(level * samples, RATE)
 
 
@@ -113,7 +116,7 @@ def test_the_baseline_meets_the_prescription(tmp_path):
         error_db = one.gains_db[ear].at(NALR_FREQUENCIES_HZ) - nalr_gains_db(FLAT.ear(ear))
         # The filter has 221 taps, 400 Hz a step: it smooths the steep rise from 250 Hz to 1 kHz.
         np.testing.assert_allclose(error_db[3:], 0.0, atol=0.2)
-        np.testing.assert_allclose(error_db[:3], 0.0, atol=3.0)
+        np.testing.assert_allclose(error_db[:3], 0.0, atol=4.0)
 
 
 def test_music_through_the_baseline_meets_the_prescription(tiny):
@@ -135,7 +138,8 @@ def test_a_compressor_takes_gain_away(tiny):
 
 def test_bands_with_too_little_energy_are_not_told(tmp_path):
     time_s = np.arange(3 * RATE) / RATE
-    tone = 0.5 * np.sin(2 * np.pi * 1000 * time_s)
+    # Faded in and out: a tone that begins at once is a click.
+    tone = 0.5 * np.sin(2 * np.pi * 1000 * time_s) * scipy.signal.windows.tukey(len(time_s), 0.3)
     run = run_of(Audio(np.stack([tone, tone], axis=1), RATE), tmp_path, Chain(gains_db=dict.fromkeys(STEMS, 3.0)))
     levels = measured(run)[0].gains_db["right"]
     assert levels.at(1000)[0] == pytest.approx(3.0, abs=0.01)
@@ -143,10 +147,10 @@ def test_bands_with_too_little_energy_are_not_told(tmp_path):
 
 
 def test_loudness_changes_by_the_gain(tmp_path):
-    run = run_of(noise(), tmp_path, Chain(gains_db=dict.fromkeys(STEMS, -12.0)))
+    run = run_of(noise(end_hz=8000), tmp_path, Chain(gains_db=dict.fromkeys(STEMS, -12.0)))
     (one,) = measured(run)
-    # Noise at -26 dB of full scale and 12 dB below it is hardly touched by the soft clipping; the remix ends at 16 kHz.
-    assert one.loudness_change_lu == pytest.approx(-12.0 + levels_db(16.0 / 22.05), abs=0.3)
+    # The weighting filters of 44.1 and 32 kHz differ by some 0.02 dB; soft clipping takes less at such low levels.
+    assert one.loudness_change_lu == pytest.approx(-12.0, abs=0.05)
     assert one.remix_lufs - one.mixture_lufs == one.loudness_change_lu
 
 
@@ -175,7 +179,7 @@ def test_spectra_are_those_of_mixture_and_remix(tiny):
         for spectrum, path in ((one.mixture_spectrum, run.sources[one.song].mixture),
                                (one.remix_spectrum, run.remix_file(pair))):  # fmt: skip
             audio = load_audio(path, sample_rate=None)
-            assert spectrum["left"].frequencies_hz[[0, -1]] == pytest.approx([50.1, 12589], abs=0.2)
+            assert spectrum["left"].frequencies_hz[[0, -1]] == pytest.approx([50.119, 12589.254], abs=0.001)
             expected = levels_db(band_energies(audio.samples, audio.sample_rate))
             for column, ear in enumerate(EARS):
                 np.testing.assert_allclose(spectrum[ear].levels_db, expected[:, column], atol=1e-9)
@@ -186,8 +190,8 @@ def test_spectra_are_those_of_mixture_and_remix(tiny):
 
 def test_segments_are_respected(tmp_path):
     # Loud for two seconds, then quiet: each segment has its own level.
-    loud, quiet = noise(2.0, level=0.2), noise(2.0, level=0.01, seed=4)
-    mixture = Audio(np.concatenate([loud.samples, quiet.samples]), RATE)
+    loud, quiet = noise(2.0, level=0.2), noise(2.0, level=0.01, seed=4, end_hz=8000)
+    mixture = Audio(np.concatenate([loud.samples, quiet.samples])[: 4 * RATE], RATE)
     cut = {"song": SongSegments(objective=Segment(0.5, 1.9), subjective=Segment(2.2, 3.8))}
     run = run_of(mixture, tmp_path, Chain(gains_db=dict.fromkeys(STEMS, 6.0)), segments=cut)
     (one,) = measured(run)
@@ -195,7 +199,7 @@ def test_segments_are_respected(tmp_path):
     assert one.mixture_peak_dbfs == pytest.approx(
         levels_db(np.square(np.abs(quiet.samples[8820:79380]).max())), abs=1e-3
     )
-    assert one.loudness_change_lu == pytest.approx(6.0 + levels_db(16.0 / 22.05), abs=0.3)
+    assert one.loudness_change_lu == pytest.approx(6.0, abs=0.05)
 
 
 def test_a_silent_song_is_told_as_silent(tmp_path):

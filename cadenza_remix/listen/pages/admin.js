@@ -47,6 +47,7 @@ async function attempt(action) {
 
 function showLogin() {
   byId("content").hidden = true;
+  byId("logout").hidden = true;
   byId("login").hidden = false;
   byId("token").value = "";
   byId("token").focus();
@@ -56,21 +57,23 @@ function showLogin() {
 
 const KINDS = { mushra: "MUSHRA (ITU-R BS.1534)", scales: "Cadenza's panel scales", ab: "A/B preference" };
 
-function showTest({ title, type, settings, songs, created, listeners, n_participants: nAll, n_finished: nFinished }) {
-  document.title = `${title}: administration`;
-  byId("title").textContent = `${title}: administration`;
-  const loudness = settings.loudness_lufs === null ? "as it is" : `${settings.loudness_lufs} LUFS`;
+function showTest(test) {
+  document.title = `${test.title}: administration`;
+  byId("title").textContent = `${test.title}: administration`;
+  const loudness = test.loudness_lufs === null ? "as it is" : `${test.loudness_lufs} LUFS`;
   const facts = [
-    ["Type", KINDS[type]],
-    ["Systems", settings.systems.join(", ")],
-    ["Songs", songs.map(({ name, start_s: start, duration_s: length }) => `${name} (${passage(start, length)})`).join(", ")],
-    ["Loudness", `${loudness}, never above ${settings.max_peak_dbfs} dBFS`],
-    ["Seed", settings.seed],
-    ["Begun", created.slice(0, 16).replace("T", ", ")],
-    ["Finished", `${nFinished} of ${nAll} participants`],
+    ["Type", KINDS[test.type]],
+    ["Systems", test.systems.join(", ")],
+    ["Songs", test.songs.map((song) => `${song.name} (${passage(song.start_s, song.duration_s)})`).join(", ")],
+    ["Pages each", test.n_trials],
+    ["Loudness", `${loudness}, never above ${test.max_peak_dbfs} dBFS`],
+    ["Seed", test.seed],
+    ["Results", test.results],
+    ["Begun", `${test.created.slice(0, 16).replace("T", ", ")} UTC`],
+    ["Finished", `${test.n_finished} of ${test.n_participants} participants`],
   ];
   byId("test").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]));
-  byId("listeners").replaceChildren(...listeners.map(({ id, severity }) => make("option", { value: id }, severity)));
+  byId("listeners").replaceChildren(...test.listeners.map(({ id, severity }) => make("option", { value: id }, severity)));
 }
 
 const passage = (start, length) => `${start.toFixed(1)} to ${(start + length).toFixed(1)} s`;
@@ -149,6 +152,7 @@ async function refresh() {
   showPeople(people);
   byId("login").hidden = true;
   byId("content").hidden = false;
+  byId("logout").hidden = false;
 }
 
 // Adding
@@ -188,6 +192,12 @@ function listen() {
       say("Logged in.");
     });
   });
+  byId("logout").addEventListener("click", () => attempt(async () => {
+    await ask("logout", { method: "POST" });
+    byId("people").replaceChildren();
+    showLogin();
+    say("Logged out.");
+  }));
   byId("refresh").addEventListener("click", () => attempt(async () => { await refresh(); say("Refreshed."); }));
   byId("add").addEventListener("submit", (event) => { event.preventDefault(); attempt(add); });
   for (const radio of document.querySelectorAll("[name=hearing]")) {

@@ -107,11 +107,11 @@ class Room {
   setPassage(start_s, duration_s) {
     const { state } = this;
     const whole = state.song?.duration_s ?? FIRST_LENGTH_S;
-    const longest = Math.min(whole, this.description.limits.max_clip_s);
-    state.duration_s = Math.min(longest, Math.max(Math.min(SHORTEST_S, whole), duration_s));
-    state.start_s = Math.min(Math.max(0, start_s), whole - state.duration_s);
+    const shortest = Math.min(SHORTEST_S, whole);
     // Whole hundredths read well; the end of the song is never passed.
-    state.start_s = Math.floor(state.start_s * 100) / 100;
+    state.start_s = Math.floor(Math.min(Math.max(0, start_s), whole - shortest) * 100) / 100;
+    const longest = Math.min(whole - state.start_s, this.description.limits.max_clip_s);
+    state.duration_s = Math.min(longest, Math.max(shortest, duration_s));
     Object.assign(byId("start"), { value: state.start_s, max: Math.floor((whole - SHORTEST_S) * 100) / 100 });
     Object.assign(byId("length"), { value: Math.floor(state.duration_s * 100) / 100, max: longest });
     byId("earlier").disabled = state.start_s <= 0;
@@ -185,7 +185,8 @@ class Room {
   showVersions(versions) {
     const { start_s, duration_s, version } = this.state;
     this.list.show(versions, version, { start_s, end_s: start_s + duration_s });
-    for (const id of this.player.ids) this.mark(id, "loaded");
+    // What is loaded may be of the former listener until its successor is there: it is listed, and nothing more.
+    for (const id of this.player.ids) this.list.mark(id, "loaded", this.passage.loudness(id));
   }
 
   /** The visitor wants this version: at once where it is loaded, else as soon as it is. */
@@ -227,11 +228,16 @@ class Room {
     const lufs = this.passage.loudness(id);
     byId("now").textContent = name;
     const through = this.state.simulator ? ", through a simulated hearing loss" : "";
-    byId("now-detail").textContent = `${this.state.song.name}, for ${this.state.listener.id}${through}. Loudness ${levelText(lufs)} LUFS`;
-    this.pictures.show(buffer, this.passage.gain(id), name);
+    byId("now-detail").textContent = `${this.list.group(id)}. ${this.state.song.name}, for ${this.listenerName()}${through}. ${levelText(lufs)} LUFS as made`;
+    this.pictures.show(buffer, this.passage.drawnGain(id), name);
     const other = this.former !== null && this.former !== id ? this.former : null;
     byId("former").disabled = other === null;
     byId("former").textContent = other === null ? "Back to the former" : `Back to ${this.list.label(other)}`;
+  }
+
+  listenerName() {
+    const { id } = this.state.listener;
+    return id.startsWith("custom-") ? "the audiogram as drawn" : id;
   }
 
   back() {
@@ -271,8 +277,8 @@ class Room {
   }
 
   movePassage(by) {
-    const { start_s, duration_s } = this.state;
-    this.setPassage(start_s + by * duration_s, duration_s);
+    const { start_s, duration_s, song } = this.state;
+    this.setPassage(Math.min(start_s + by * duration_s, song.duration_s - duration_s), duration_s);
     return this.showPassage();
   }
 
@@ -294,7 +300,9 @@ class Room {
       byId("audiogram-status").textContent = `${listener.severity} loss. Heard after ${seconds} s`;
     };
     await this.refresh();
-    if (!byId("room-error").hidden) byId("audiogram-status").textContent = "";
+    if (byId("room-error").hidden) return;
+    this.onheard = null;
+    byId("audiogram-status").textContent = "";
   }
 
   async addEars(ears) {

@@ -1,5 +1,9 @@
 /** The server's answers, and its one line where it refuses. */
 
+/** How often a busy server is asked, and how long is waited for it at most in between. */
+const TRIES = 4;
+const LONGEST_WAIT_S = 5;
+
 export class ServerError extends Error {
   constructor(line, status) {
     super(line);
@@ -17,7 +21,7 @@ async function lineOf(response) {
   return `the server answered ${response.status} ${response.statusText}`.trim();
 }
 
-async function ask(path, { method = "GET", body = undefined, signal = undefined } = {}) {
+async function ask(path, { method = "GET", body = undefined, signal = undefined, tries = TRIES } = {}) {
   const headers = body === undefined ? {} : { "Content-Type": "application/json" };
   let response;
   try {
@@ -25,6 +29,12 @@ async function ask(path, { method = "GET", body = undefined, signal = undefined 
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ServerError("the server does not answer: is it still running?", 0);
+  }
+  if (response.status === 503 && tries > 1) {
+    const wait_s = Math.min(LONGEST_WAIT_S, Number(response.headers.get("Retry-After")) || 1);
+    await new Promise((resolve) => setTimeout(resolve, 1000 * wait_s));
+    signal?.throwIfAborted();
+    return ask(path, { method, body, signal, tries: tries - 1 });
   }
   if (!response.ok) throw new ServerError(await lineOf(response), response.status);
   return response.status === 204 ? null : response.json();

@@ -175,7 +175,7 @@ export class AudiogramEditor {
   }
 
   #number(ear, title, hz, place) {
-    const input = element("input", { type: "number", min: LEVELS.from, max: LEVELS.to, step: 1, "aria-label": `${title}, ${frequencyText(hz)}, dB HL` });
+    const input = element("input", { type: "number", min: LEVELS.from, max: LEVELS.to, step: "any", "aria-label": `${title}, ${frequencyText(hz)}, dB HL` });
     if (this.#parts[ear][place]) this.#parts[ear][place].input = input;
     input.addEventListener("change", () => {
       if (input.value !== "" && input.validity.valid) this.#set(ear, place, Number(input.value));

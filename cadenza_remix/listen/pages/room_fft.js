@@ -1,9 +1,9 @@
 /** A Fourier transform (radix 2, in place) and the spectrogram on an axis of logarithmic frequency. */
 
-export const FFT_LENGTH = 2048;
+export const FFT_LENGTH = 4096;
 export const LOW_HZ = 50;
 export const HIGH_HZ = 16000;
-const RANGE_DB = 80;
+const RANGE_DB = 70;
 
 export class Fft {
   constructor(length) {
@@ -49,11 +49,22 @@ export class Fft {
   }
 }
 
-/** The bins that belong to each row, the lowest frequency first. Low rows share bins, high ones take the strongest. */
-function rowBins(rows, rate) {
-  const edge = (row) => LOW_HZ * (HIGH_HZ / LOW_HZ) ** (row / rows);
-  const bin = (hz) => Math.min(FFT_LENGTH / 2, Math.max(1, Math.round((hz * FFT_LENGTH) / rate)));
-  return Array.from({ length: rows }, (_, row) => [bin(edge(row)), Math.max(bin(edge(row)), bin(edge(row + 1)) - 1)]);
+/** The edges of each row in bins, the lowest frequency first. */
+function rowEdges(rows, rate) {
+  const bin = (row) => ((LOW_HZ * (HIGH_HZ / LOW_HZ) ** (row / rows)) * FFT_LENGTH) / rate;
+  return Array.from({ length: rows }, (_, row) => [bin(row), Math.min(FFT_LENGTH / 2 - 1, bin(row + 1))]);
+}
+
+/** The strongest bin of a row; where rows are narrower than bins, what lies between two of them. */
+function rowPower(power, [low, high]) {
+  if (high - low < 1) {
+    const middle = (low + high) / 2;
+    const bin = Math.floor(middle);
+    return power[bin] ** (1 - middle + bin) * power[bin + 1] ** (middle - bin);
+  }
+  let strongest = 0;
+  for (let bin = Math.round(low); bin <= Math.round(high); bin += 1) strongest = Math.max(strongest, power[bin]);
+  return strongest;
 }
 
 /** The frequencies between which nine tenths of the power lie. */
@@ -70,12 +81,12 @@ function bulk(power, rate) {
   return total > 0 ? { from_hz: at(0.05), to_hz: at(0.95) } : { from_hz: 0, to_hz: 0 };
 }
 
-/** Levels of 0 to 255 over 80 dB below the strongest, column after column, each from the lowest row up. */
+/** Levels of 0 to 255 over 70 dB below the strongest, column after column, each from the lowest row up. */
 export function spectrogram(samples, rate, columns, rows) {
   const fft = new Fft(FFT_LENGTH);
   const window = Float64Array.from({ length: FFT_LENGTH }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / FFT_LENGTH));
   const [real, imaginary] = [new Float64Array(FFT_LENGTH), new Float64Array(FFT_LENGTH)];
-  const bins = rowBins(rows, rate);
+  const edges = rowEdges(rows, rate);
   const decibels = new Float32Array(columns * rows);
   const whole = new Float64Array(FFT_LENGTH / 2 + 1);
   let strongest = -200;
@@ -89,9 +100,7 @@ export function spectrogram(samples, rate, columns, rows) {
       whole[bin] += real[bin];
     }
     for (let row = 0; row < rows; row += 1) {
-      let power = 1e-20;
-      for (let bin = bins[row][0]; bin <= bins[row][1]; bin += 1) power = Math.max(power, real[bin]);
-      decibels[column * rows + row] = 10 * Math.log10(power);
+      decibels[column * rows + row] = 10 * Math.log10(rowPower(real, edges[row]) + 1e-20);
     }
   }
   for (const value of decibels) strongest = Math.max(strongest, value);

@@ -56,6 +56,6 @@ export class Meters {
     if (!isTold) return;
     row.bar.setAttribute("aria-valuenow", Math.max(LOWEST_DB, peak_db).toFixed(1));
     row.bar.setAttribute("aria-valuetext", `peak ${levelText(peak_db)} dBFS`);
-    row.text.textContent = `${levelText(peak_db)} pk ${levelText(rms_db)} rms dBFS`;
+    row.text.textContent = `peak ${levelText(peak_db)}  RMS ${levelText(rms_db)} dBFS`;
   }
 }

@@ -43,9 +43,12 @@ export class Passage {
     return this.#clips.get(id)?.loudness_lufs ?? null;
   }
 
-  gain(id) {
-    const clip = this.#clips.get(id);
-    return clip ? clip.scale_lin * (this.#gains().get(id) ?? 1) : 1;
+  /** The gain for drawing: what is tallest of all versions fills the height, so that one can be seen beside another. */
+  drawnGain(id) {
+    const gains = this.#gains();
+    let tallest = 0;
+    for (const [version, { peak_lin }] of this.#clips) tallest = Math.max(tallest, peak_lin * gains.get(version));
+    return tallest > 0 ? (this.#clips.get(id).scale_lin * gains.get(id)) / tallest : 1;
   }
 
   setMatched(isMatched) {

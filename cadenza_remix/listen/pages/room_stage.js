@@ -32,7 +32,8 @@ export class Stage {
     const step = STEPS_S.find((one) => duration_s / one <= room) ?? 60;
     const times = byId("times");
     times.replaceChildren();
-    for (let at = Math.ceil(start_s / step) * step; at <= start_s + duration_s + 1e-6; at += step) {
+    const last = start_s + 0.96 * duration_s;
+    for (let at = Math.ceil(start_s / step) * step; at <= last; at += step) {
       const label = element("span", {}, timeText(at, step < 1 ? 1 : 0));
       label.style.left = `${(100 * (at - start_s)) / duration_s}%`;
       times.append(label);
@@ -73,7 +74,7 @@ export class Stage {
     const box = this.region.getBoundingClientRect();
     const plot = this.plot.getBoundingClientRect();
     const share = edge?.classList.contains("start") ? (box.right - plot.left) / plot.width : (box.left - plot.left) / plot.width;
-    this.#drag = { x: event.clientX, anchor: edge ? share * this.#duration : at, isMoved: Boolean(edge) };
+    this.#drag = { x: event.clientX, anchor: edge ? share * this.#duration : at, isMoved: false };
   }
 
   #move(event) {

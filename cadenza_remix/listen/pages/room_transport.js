@@ -92,6 +92,7 @@ export class Transport {
     try {
       this.#player.setLoop(from, to);
       const { start_s, end_s } = this.#player.loop;
+      if (this.#player.position < start_s) this.#player.seek(start_s);
       this.onsay(`Loop from ${timeText(this.#start_s + start_s)} to ${timeText(this.#start_s + end_s)}`);
     } catch (error) {
       this.onsay(error.message);

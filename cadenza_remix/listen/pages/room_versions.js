@@ -39,6 +39,10 @@ export class VersionList {
     return this.versions.find((one) => one.id === id)?.label ?? id;
   }
 
+  group(id) {
+    return this.versions.find((one) => one.id === id)?.group ?? "";
+  }
+
   choose(id) {
     const row = this.#rows.get(id);
     if (!row) return;

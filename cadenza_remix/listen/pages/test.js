@@ -102,7 +102,10 @@ const STATES = {
 };
 
 function showGone(error) {
-  if (error.status !== 404) setText(byId("gone-text"), error.message);
+  if (error.status !== 404) {
+    setText(document.querySelector("#view-gone h2"), "Something went wrong");
+    setText(byId("gone-text"), `What was confirmed is saved. Please load the page again. (${error.message})`);
+  }
   byId("progress").hidden = true;
   showView("gone");
 }

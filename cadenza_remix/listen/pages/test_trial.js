@@ -117,7 +117,7 @@ export class TrialPage {
   }
 
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || this.session.isSaving) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || this.session.isSaving) return;
     const action = this.actionOf(event);
     if (!action) return;
     event.preventDefault();
@@ -161,6 +161,7 @@ export class TrialPage {
     allow(byId("confirm"), false);
     setText(byId("confirm"), "Saving …");
     setText(byId("why"), "Saving your answer …");
+    setText(byId("hint"), "");
     try {
       await this.session.server.confirm(this.trial.trial, this.draft.data.answer);
       this.draft.forget();

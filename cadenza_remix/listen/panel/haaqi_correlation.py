@@ -37,7 +37,7 @@ FEWEST_POINTS = 8
 """Of fewer points no coefficient is given: by chance alone it would often be beyond 0.7."""
 
 N_RESAMPLES = 1000
-_CHUNK = 50
+_CHUNK = 32
 
 
 def haaqi_of(runs: Iterable[FinishedRun]) -> dict[tuple[str, str, str], float]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cadenza_remix.errors import InputError
+from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.hearing.severity import listener_grade
 from cadenza_remix.listen.clips import ClipStore
@@ -346,7 +346,10 @@ class Panel:
 def _listener(library: Library, choice: ParticipantChoice) -> Listener:
     if choice.left is not None and choice.right is not None:
         return library.add_listener(choice.left, choice.right)
-    return library.listener(choice.listener or "")
+    known = {listener.id: listener for listener in (*library.standard_listeners, *library.listeners)}
+    if choice.listener not in known:
+        raise unknown_name("listener", choice.listener, known)
+    return known[choice.listener]
 
 
 def _digest(token: str) -> str:

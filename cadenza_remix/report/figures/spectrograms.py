@@ -153,12 +153,11 @@ def _row_weights(frame: int, sample_rate: int) -> NDArray[np.float64]:
     step_hz = sample_rate / frame
     bins = np.arange(frame // 2 + 1)
     edges = edges_hz / step_hz
-    widths = np.maximum(np.diff(edges), 1.0)
     middles = np.sqrt(edges[1:] * edges[:-1])
     # A row that is narrower than a bin is read off between the two nearest ones (a triangle one bin to either side).
     narrow = np.maximum(1.0 - np.abs(bins - middles[:, np.newaxis]), 0.0)
     inside = np.minimum(bins + 0.5, edges[1:, np.newaxis]) - np.maximum(bins - 0.5, edges[:-1, np.newaxis])
-    wide = np.clip(inside, 0.0, 1.0) / widths[:, np.newaxis]
+    wide = np.clip(inside, 0.0, 1.0)
     weights = np.where((np.diff(edges) < 1.0)[:, np.newaxis], narrow, wide)
     weights[edges_hz[1:] > 0.5 * sample_rate] = 0.0
     return weights

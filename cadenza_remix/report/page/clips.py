@@ -16,7 +16,7 @@ from cadenza_remix.units import db_to_lin
 CLIP_LUFS = -23.0
 _HIGHEST_PEAK = 0.89  # Opus overshoots a little: 1 dB is left
 _OPUS_RATE = 48_000
-_QUALITY = 0.5  # of libsndfile's scale from 0 (largest) to 1: about 130 kbit/s, which listeners rate transparent
+_COMPRESSION = 0.75  # on libsndfile's scale from 0 (largest) to 1: about 130 kbit/s in stereo
 
 
 def clips(signals: Mapping[str, Audio], whose: str) -> Html | None:
@@ -55,7 +55,7 @@ def _opus(audio: Audio, gain_lin: float) -> bytes:
     samples = np.clip(resample(louder, _OPUS_RATE).samples, -1.0, 1.0)
     file = io.BytesIO()
     with soundfile.SoundFile(
-        file, "w", _OPUS_RATE, samples.shape[1], format="OGG", subtype="OPUS", compression_level=_QUALITY
+        file, "w", _OPUS_RATE, samples.shape[1], format="OGG", subtype="OPUS", compression_level=_COMPRESSION
     ) as writer:
         writer.write(samples)
     return file.getvalue()

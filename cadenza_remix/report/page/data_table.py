@@ -15,6 +15,7 @@ from cadenza_remix.report.page.markup import Html, element, how_to_read, join
 
 _MANY_ROWS = 14
 _DIGITS = 6
+_LONG_TEXT = 16
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ def shown_number(value: float, column: Column) -> str:
 
 
 def _heading(column: Column, is_interval: bool, is_number: bool) -> Html:
-    title = join(column.title, element("span", f" {column.unit}", class_="unit") if column.unit else None)
+    unit = element("span", f" {column.unit}", class_="unit") if column.unit else None
+    title = element("span", column.title, unit)
     button = element("button", title, element("span", class_="arrow", aria_hidden="true"), type="button", class_="sort")
     heading = f"{column.title} {column.unit}".strip()
     return element(
@@ -127,7 +129,7 @@ def _cell(tag: str, column: Column, is_number: bool, cell: Cell) -> Html:
     if cell is None:
         return element(tag, "–", class_=kind, scope=scope, data_v="")
     if isinstance(cell, str):
-        return element(tag, cell, scope=scope)
+        return element(tag, cell, class_="long" if len(cell) > _LONG_TEXT else None, scope=scope)
     number = float(cell)
     return element(tag, shown_number(number, column), class_=kind, scope=scope, data_v=_exact(number))
 

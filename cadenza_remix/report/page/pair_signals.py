@@ -70,9 +70,9 @@ def pair_signals(run: FinishedRun, pair: Pair, ear: str, stem: str) -> PairSigna
     clean_ear = _channel(at(clean), column)
     stems = {
         f"clean {stem}": clean_ear,
-        f"reference: clean {stem} + NAL-R": _prescribed(clean_ear, run, pair, ear),
+        f"clean {stem} + NAL-R": _prescribed(clean_ear, run, pair, ear),
         f"separated {stem}": _channel(at(separated), column),
-        f"estimate: enhanced {stem}": at(enhanced, stems_from_s),
+        f"enhanced {stem}": at(enhanced, stems_from_s),
     }
     songs = {"mixture": at(mixture), "remix": at(remix, remix_from_s)}
     return PairSignals(start_s, _there(songs), _there(stems), tuple(missing))

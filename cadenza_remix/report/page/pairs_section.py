@@ -20,9 +20,9 @@ from cadenza_remix.runs.progress import Progress
 
 _DPI = 110
 _SPECTROGRAM_WORDS = (
-    "Upper row: as it should be; lower row: as it is. Reference is what HAAQI compares with: the clean stem with this "
-    "ear’s NAL-R; estimate is the enhanced stem. Darker is louder, relative to each panel’s own loudest point; what "
-    "the lower panel has more of is another stem that leaked in, what it lacks was lost."
+    "Upper row: as it should be; lower row: as it is. In the middle what HAAQI compares: the reference, which is the "
+    "clean stem with this ear’s NAL-R, and the estimate, which is the enhanced stem. Darker is louder, relative to the "
+    "panel’s loudest point; what the lower panel has more of leaked in from other stems, what it lacks was lost."
 )
 
 
@@ -84,7 +84,7 @@ def _spectrograms(signals: PairSignals, ear: str, run: FinishedRun, pair: Pair) 
     if not drawn:
         return None
     # Reference and estimate of the same thing stand one below the other.
-    rows = [name for name in drawn if name.startswith(("clean", "reference")) or name == "mixture"]
+    rows = [name for name in drawn if name.startswith("clean") or name == "mixture"]
     ordered = {name: drawn[name] for name in (*rows, *(name for name in drawn if name not in rows))}
     caption = f"Spectrograms, {ear} ear, from {signals.start_s:.0f} s of the song on"
     alt = f"Spectrograms of {pair.song} for {pair.listener}, {run.name}: {', '.join(ordered)}."

@@ -45,7 +45,8 @@ def picture(
         data = _with_palette(data)
     image = element("img", src=data_uri(data, _KINDS[form]), alt=alt)
     how = how_to_read(explanation) if explanation is not None else None
-    return element("figure", element("figcaption", caption), image, how)
+    panel = element("div", image, class_="panel", role="region", aria_label=caption, tabindex="0")
+    return element("figure", element("figcaption", caption), panel, how)
 
 
 def _with_palette(data: bytes) -> bytes:

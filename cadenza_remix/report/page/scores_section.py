@@ -16,7 +16,8 @@ from cadenza_remix.report.page.packed_values import packed_values
 from cadenza_remix.report.page.pictures import picture
 from cadenza_remix.report.statistics import FEW_CLUSTERS, is_from_few
 
-INTERVALS = (
+INTERVALS = "Small numbers: 95 % interval of the mean (* from too few songs or listeners, hence too narrow)."
+HOW_INTERVALS = (
     "Small numbers are the ends of the 95 % interval of the mean, from resampling songs and listeners (pigeonhole "
     f"bootstrap); * marks intervals from fewer than {FEW_CLUSTERS} songs or listeners, which are too narrow; without "
     "ends there was only one of each."
@@ -56,7 +57,7 @@ def _overall(contents: Contents) -> Html:
         "amplified by that ear’s NAL-R. SNR and SDR are means over the stems against the same reference, in dB. "
     )
     return join(
-        data_table("scores", "Scores of each system", columns, rows, explanation=explanation + INTERVALS),
+        data_table("scores", "Scores of each system", columns, rows, explanation=explanation + HOW_INTERVALS),
         _factor_picture(contents, "stem", "Mean HAAQI of each stem"),
     )
 

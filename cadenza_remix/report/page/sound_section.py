@@ -56,8 +56,8 @@ def _summary(contents: Contents, measures: Measures) -> Html:
         rows.append([run.name, *middle, len(many), *_from_records(run), len(run.enhanced)])
     explanation = (
         "Loudness after ITU-R BS.1770, median of the measured pairs. Peak and share over full scale come from the "
-        "records of all pairs: they are those of the remix before its soft clip, which bends what lies over full scale. "
-        "Nothing of the kind touches the eight stems that are scored."
+        "records of all pairs: those of the remix before its soft clip, which bends what lies over full scale. Nothing "
+        "of the kind touches the eight stems that are scored."
     )
     return data_table("sound", "Loudness and clipping of each system", columns, rows, explanation=explanation)
 

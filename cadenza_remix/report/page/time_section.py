@@ -6,9 +6,11 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cadenza_remix.report.figures import plot_stage_times
 from cadenza_remix.report.page.contents import Contents
 from cadenza_remix.report.page.data_table import Cell, Column, data_table
 from cadenza_remix.report.page.markup import Html, join, missing
+from cadenza_remix.report.page.pictures import picture
 from cadenza_remix.runs.finished import FinishedRun
 from cadenza_remix.runs.shards.events import journal_folders
 from cadenza_remix.runs.shards.folder import STAGES, RunFolder, ShardId
@@ -40,7 +42,19 @@ def time_section(contents: Contents) -> Html:
         "to demix, pairs to enhance or score. What was found done took no time and is not counted."
     )
     table = data_table("time-and-memory", "Time and memory of each stage", _COLUMNS, rows, explanation=explanation)
-    return join(note, table)
+    return join(note, _picture(rows), table)
+
+
+def _picture(rows: list[list[Cell]]) -> Html:
+    times_s: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in rows:
+        name, stage, took_s = str(row[0]), str(row[2]), row[4]
+        assert isinstance(took_s, float)
+        times_s[name][stage] = times_s[name].get(stage, 0.0) + took_s
+    return picture(
+        "Time of each stage", "Seconds of each stage by system, as bars. The numbers stand in the table.",
+        plot_stage_times, times_s, explanation="All sessions of a system together.",
+    )  # fmt: skip
 
 
 def _session_rows(run: FinishedRun) -> list[list[Cell]]:

@@ -1,0 +1,152 @@
+"""The settings of a listening test: what they may be, and one line for everything else."""
+
+from pathlib import Path
+
+import pytest
+
+from cadenza_remix.errors import InputError
+from cadenza_remix.listen.panel.config import CADENZA_SCALES, load_test, participant_from
+
+RECIPES = Path(__file__).parents[3] / "recipes" / "listening_tests"
+MUSHRA = {"title": "T", "type": "mushra", "run": "r", "systems": ["a", "mixture"], "seed": 1}
+EAR = {"frequencies_hz": [250, 1000, 4000], "levels_db_hl": [10, 30, 60]}
+
+
+def written(tmp_path, **changes):
+    import yaml
+
+    settings = {key: value for key, value in {**MUSHRA, **changes}.items() if value != "absent"}
+    path = tmp_path / "test.yaml"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return path
+
+
+def test_defaults(tmp_path):
+    test = load_test(written(tmp_path))
+    assert test.pages() == (("a", "mixture", "hidden_reference", "anchor_3500", "anchor_7000"),)
+    assert (test.reference, test.loudness_lufs, test.max_peak_dbfs, test.repeats) == ("a", -23.0, -3.0, 1)
+    assert (test.training_trials, test.break_every, test.songs) == (1, 10, None)
+    assert [scale.id for scale in test.scales] == ["quality"]
+
+
+def test_files_are_relative_to_the_settings(tmp_path):
+    assert load_test(written(tmp_path, run=["r", "/s"])).runs == (tmp_path.resolve() / "r", Path("/s"))
+
+
+@pytest.mark.parametrize("name", ["mushra", "scales", "ab"])
+def test_the_examples_can_be_read(name):
+    test = load_test(RECIPES / f"{name}.yaml")
+    assert test.type == name
+    assert test.systems == ("baseline", "e016", "mixture")
+
+
+def test_pages_of_each_type(tmp_path):
+    ab = load_test(written(tmp_path, type="ab", systems=["a", "b", "c"], against="b"))
+    assert ab.pages() == (("b", "a"), ("b", "c"))
+    assert load_test(written(tmp_path, type="ab", systems=["a", "b"])).against == "a"
+    scales = load_test(written(tmp_path, type="scales", systems=["a", "b"]))
+    assert scales.pages() == (("a", "b"),)
+    assert tuple(scale.id for scale in scales.scales) == CADENZA_SCALES
+    alone = load_test(written(tmp_path, type="scales", systems=["a", "b"], one_by_one=True))
+    assert alone.pages() == (("a",), ("b",))
+
+
+def test_own_scales_other_reference_and_null(tmp_path):
+    own = {"id": "warmth", "label": "Warmth", "low": "cold", "high": "warm"}
+    test = load_test(written(tmp_path, type="scales", scales=["liking", own]))
+    assert test.scales[1].to_dict() == own
+    test = load_test(written(tmp_path, reference={"chain": "b"}, loudness_lufs=None, anchors_hz=[]))
+    assert (test.reference, test.loudness_lufs, test.anchors_hz) == ("b", None, ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sytems": ["a"]}, "unknown key 'sytems': expected one of title, type, run, systems"),
+        ({"title": "absent"}, "key title is missing"),
+        ({"seed": "absent"}, "key seed is missing"),
+        ({"seed": -1}, "seed: wrong value"),
+        ({"seed": True}, "seed: wrong value"),
+        ({"type": "abx"}, "unknown type 'abx': expected one of mushra, scales, ab"),
+        ({"type": "ab", "anchors_hz": [3500]}, "key anchors_hz has no meaning: expected type mushra, found ab"),
+        ({"against": "a"}, "key against has no meaning: expected type ab, found mushra"),
+        ({"systems": []}, "systems: wrong value"),
+        ({"systems": ["a", "a"]}, "systems: wrong value: expected each name once"),
+        ({"systems": ["a", "hidden_reference"]}, "is the name of a stimulus"),
+        ({"systems": ["a", "anchor_3500"]}, "is the name of a stimulus"),
+        ({"systems": ["mixture"]}, "no system whose chain it could be"),
+        ({"systems": [f"s{n}" for n in range(10)]}, "too many stimuli on a page: expected at most 12, found 13"),
+        ({"type": "ab", "systems": ["a"]}, "nothing to compare"),
+        ({"type": "ab", "against": "c"}, "against: unknown system 'c'"),
+        ({"type": "scales", "scales": ["clearness"]}, "unknown scale 'clearness'"),
+        ({"type": "scales", "scales": ["liking", "liking"]}, "scale stands twice"),
+        ({"type": "scales", "scales": [{"id": "x"}]}, "label: wrong value"),
+        ({"type": "scales", "one_by_one": 1}, "one_by_one: wrong value: expected true or false"),
+        ({"loudness_lufs": -5}, "loudness_lufs: wrong value: expected a number from -60 to -16 or null, found -5"),
+        ({"max_peak_dbfs": 0}, "max_peak_dbfs: wrong value"),
+        ({"max_peak_dbfs": float("nan")}, "max_peak_dbfs: wrong value"),
+        ({"duration_s": 0.5}, "duration_s: wrong value: expected a number from 1 to 60"),
+        ({"repeats": 0}, "repeats: wrong value"),
+        ({"training_trials": 1.5}, "training_trials: wrong value"),
+        ({"break_every": -1}, "break_every: wrong value"),
+        ({"anchors_hz": [3500, 3500]}, "anchors_hz: wrong value"),
+        ({"anchors_hz": [20]}, "anchors_hz: wrong value"),
+        ({"reference": "dirty"}, "reference: wrong form"),
+        ({"songs": "some"}, "songs: wrong value: expected all, or a list of songs"),
+        ({"songs": [{"start_s": 1}]}, "songs[0]: name: wrong value"),
+        ({"songs": [{"name": "x", "start_s": -1}]}, "songs[0]: start_s: wrong value"),
+        ({"songs": [{"name": "x", "end_s": 1}]}, "songs[0]: unknown key 'end_s'"),
+        ({"songs": ["x", "x"]}, "passage stands twice"),
+        ({"participants": [{"listener": "a", "audiogram": {}}]}, "participants[0]: wrong form"),
+        ({"participants": [{"name": "Ann"}]}, "unknown key 'name': expected one of listener, audiogram"),
+        ({"participants": "all"}, "participants: wrong value"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(tmp_path, changes, words):
+    with pytest.raises(InputError) as caught:
+        load_test(written(tmp_path, **changes))
+    assert words in str(caught.value)
+    assert str(tmp_path / "test.yaml") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("title: a\ntitle: b\n", "key title stands twice"),
+    ("title: [", "is not YAML"),
+    ("- a\n", "wrong form"),
+    ("", "wrong form"),
+])  # fmt: skip
+def test_what_is_no_mapping(tmp_path, text, words):
+    (tmp_path / "test.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=words):
+        load_test(tmp_path / "test.yaml")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match="file is missing: expected a YAML file"):
+        load_test(tmp_path / "no.yaml")
+
+
+def test_participants():
+    assert participant_from({"listener": "L1"}).listener == "L1"
+    both = participant_from({"audiogram": {"left": EAR, "right": EAR}})
+    assert both.left == both.right
+    for wrong in (
+        {"audiogram": {"left": EAR}},
+        {"audiogram": {"left": EAR, "right": {**EAR, "levels_db_hl": [1]}}},
+        {"audiogram": {"left": EAR, "right": {**EAR, "levels_db_hl": [1, 2, 300]}}},
+        {"audiogram": {"left": EAR, "right": {"frequencies_hz": list(range(1, 70)), "levels_db_hl": [0] * 69}}},
+        {"listener": ""},
+        {"listener": 5},
+        {},
+        None,
+    ):
+        with pytest.raises(InputError):
+            participant_from(wrong)
+
+
+def test_plain_values_tell_tests_apart(tmp_path):
+    first = load_test(written(tmp_path)).to_dict()
+    assert first == load_test(written(tmp_path, duration_s=15)).to_dict()
+    assert first != load_test(written(tmp_path, duration_s=14)).to_dict()
+    assert "against" not in first

@@ -1,0 +1,308 @@
+"""Answers on the disk: what was confirmed is there, what was deleted is not, nothing else is taken for such a file."""
+
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from cadenza_remix.errors import InputError, OutputError
+from cadenza_remix.listen.panel.store import ConflictError, NotThereError, PanelStore, PlannedTrial
+
+SETTINGS = {"title": "T", "seed": 1, "loudness_lufs": -23.0, "folder": "/a"}
+EAR = {"frequencies_hz": [250.0, 4000.0], "levels_db_hl": [10.0, 60.0]}
+WRITER = """
+import sys
+from cadenza_remix.listen.panel.store import PanelStore
+store = PanelStore(sys.argv[1], {"title": "T", "seed": 1, "loudness_lufs": -23.0, "folder": "/a"})
+while (trial := store.open_trial(1)) is not None:
+    values = {label: {"quality": float(trial.trial % 101)} for label in trial.labels}
+    store.confirm(1, trial.trial, values, seconds=1.0, n_plays={"A": 1}, break_every=0)
+    print(trial.trial, flush=True)
+"""
+
+
+def plan(n_trials, n_training=0):
+    labels = {"A": "baseline", "B": "mixture"}
+    return [PlannedTrial(number, number <= n_training, "song", 0.0, 5.0, labels) for number in range(1, n_trials + 1)]
+
+
+def add(store, *, n_trials=4, n_training=0, state="trial"):
+    person = store.add_participant(
+        store.next_number(), listener="L1", audiogram={"left": EAR, "right": EAR}, severity="mild",
+        trials=plan(n_trials, n_training),
+    )  # fmt: skip
+    if state != "welcome":
+        store.move(person.number, before="welcome", after=state)
+    return person
+
+
+def answer(value=50.0):
+    return {"A": {"quality": value}, "B": {"quality": 10.0}}
+
+
+def confirm(store, number, trial, value=50.0, break_every=0):
+    return store.confirm(
+        number, trial, answer(value), seconds=2.5, n_plays={"A": 3, "B": 1}, break_every=break_every
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = PanelStore(tmp_path / "t.sqlite", SETTINGS)
+    yield store
+    store.close()
+
+
+def test_tables_are_those_that_are_documented(store, tmp_path):
+    db = sqlite3.connect(tmp_path / "t.sqlite")
+    columns = {
+        name: [row[1] for row in db.execute(f"PRAGMA table_info({name})")]
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")
+    }
+    assert columns == {
+        "test": ["id", "settings", "admin_token_hash", "created"],
+        "participants": ["number", "token", "listener", "audiogram", "severity", "state", "volume"],
+        "trials": ["participant", "trial", "is_training", "song", "start_s", "duration_s", "labels", "confirmed",
+                   "seconds", "n_plays"],
+        "ratings": ["participant", "trial", "label", "scale", "value"],
+    }  # fmt: skip
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert json.loads(db.execute("SELECT settings FROM test").fetchone()[0]) == SETTINGS
+    db.close()
+
+
+def test_an_answer_is_on_the_disk_before_it_is_acknowledged(store):
+    # What a kill cannot show: without FULL a power cut takes the last answers.
+    assert store._connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+
+
+def test_its_owner_alone_can_read_it(store):
+    assert store.path.stat().st_mode & 0o077 == 0
+
+
+def test_tokens_cannot_be_guessed(store):
+    tokens = {add(store).token for _ in range(5)}
+    assert len(tokens) == 5
+    assert all(len(token) == 32 for token in tokens)  # 24 bytes
+
+
+def test_answers_are_there_after_reopening(store, tmp_path):
+    person = add(store, n_trials=2)
+    assert confirm(store, 1, 1).state == "trial"
+    store.close()
+    again = PanelStore(tmp_path / "t.sqlite", SETTINGS)
+    assert again.participant_of(person.token).n_done == 1
+    assert again.open_trial(1).trial == 2
+    assert confirm(again, 1, 2, 80.0).state == "done"
+    assert [row["value"] for row in again.answers()] == [50.0, 10.0, 80.0, 10.0]
+    assert {(row["label"], row["stimulus"]) for row in again.answers()} == {("A", "baseline"), ("B", "mixture")}
+    again.close()
+
+
+def test_the_same_answer_again_is_fine_and_another_is_not(store):
+    add(store)
+    confirm(store, 1, 1)
+    assert confirm(store, 1, 1).n_done == 1
+    with pytest.raises(ConflictError, match="trial 1 has another answer already"):
+        confirm(store, 1, 1, 51.0)
+    assert len(store.answers()) == 2
+
+
+def test_only_the_trial_at_hand_can_be_answered(store):
+    add(store)
+    with pytest.raises(ConflictError, match="trial 3 is not at hand: expected trial 1"):
+        confirm(store, 1, 3)
+    with pytest.raises(NotThereError):
+        confirm(store, 1, 9)
+    with pytest.raises(NotThereError):
+        confirm(store, 2, 1)
+    add(store, state="level")
+    with pytest.raises(ConflictError, match="not the time"):
+        confirm(store, 2, 1)
+    assert store.answers() == []
+
+
+def test_states_go_their_way(store):
+    add(store, n_trials=5, n_training=1, state="training")
+    assert confirm(store, 1, 1, break_every=2).state == "ready"
+    with pytest.raises(ConflictError, match="expected state trial"):
+        confirm(store, 1, 2, break_every=2)
+    store.move(1, before="ready", after="trial")
+    assert confirm(store, 1, 2, break_every=2).state == "trial"
+    assert confirm(store, 1, 3, break_every=2).state == "break"
+    assert confirm(store, 1, 3, break_every=2).state == "break"  # the same again changes nothing
+    with pytest.raises(ConflictError):
+        store.move(1, before="trial", after="trial")
+    store.move(1, before="break", after="trial", volume=0.25)
+    assert confirm(store, 1, 4, break_every=2).state == "trial"
+    # The last answer ends the test, though a break would be due.
+    assert confirm(store, 1, 5, break_every=2).state == "done"
+    assert store.participant(1).volume == 0.25
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_killed_server_loses_no_confirmed_answer(tmp_path, seed):
+    path = tmp_path / "t.sqlite"
+    store = PanelStore(path, SETTINGS)
+    add(store, n_trials=400)
+    store.close()
+    rng, acknowledged = random.Random(seed), 0
+    for _ in range(2):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(rng.randint(5, 60)):
+            acknowledged = int(writer.stdout.readline())
+        # A moment more, so that the kill falls anywhere in a transaction.
+        threading.Event().wait(rng.random() * 0.01)
+        writer.kill()
+        whole_lines = writer.stdout.read().split("\n")[:-1]
+        acknowledged = int(whole_lines[-1]) if whole_lines else acknowledged
+        writer.wait()
+        writer.stdout.close()
+    store = PanelStore(path, SETTINGS)
+    done = {row["trial"]: row["value"] for row in store.answers() if row["label"] == "A"}
+    assert acknowledged > 5
+    assert set(range(1, acknowledged + 1)) <= set(done)
+    assert len(done) <= acknowledged + 1  # one may be on the disk whose acknowledgement was not heard
+    assert all(value == trial % 101 for trial, value in done.items())
+    assert store.participant(1).n_done == len(done) == len(store.answers()) / 2
+    store.close()
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+    db.close()
+
+
+def test_two_threads_at_once(store):
+    for _ in range(2):
+        add(store, n_trials=40)
+    errors = []
+
+    def rate(number):
+        try:
+            for trial in range(1, 41):
+                confirm(store, number, trial)
+        except Exception as error:  # told to the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=rate, args=(number,)) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+    assert [person.state for person in store.participants()] == ["done", "done"]
+    assert len(store.answers()) == 160
+
+
+def test_two_who_confirm_one_trial_get_one_answer(store):
+    add(store, n_trials=1)
+    results = []
+
+    def rate(value):
+        try:
+            results.append(confirm(store, 1, 1, value).state)
+        except ConflictError:
+            results.append("conflict")
+
+    threads = [threading.Thread(target=rate, args=(float(value),)) for value in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(results) == ["conflict"] * 7 + ["done"]
+    assert len(store.answers()) == 2
+
+
+def test_deleting_removes_rows_and_bytes(store, tmp_path):
+    first, second = add(store), add(store)
+    confirm(store, 1, 1)
+    assert first.token.encode() in (tmp_path / "t.sqlite-wal").read_bytes()
+    store.delete(1)
+    for path in tmp_path.iterdir():
+        assert first.token.encode() not in path.read_bytes(), path
+    assert second.token.encode() in (tmp_path / "t.sqlite").read_bytes()
+    assert store.answers() == []
+    assert store.trials(1) == []
+    assert len(store.trials(2)) == 4
+    with pytest.raises(NotThereError):
+        store.participant_of(first.token)
+    with pytest.raises(NotThereError):
+        store.delete(1)
+
+
+def test_export_is_all_of_one(store):
+    person = add(store)
+    add(store)
+    confirm(store, 1, 1)
+    known = store.export(1)
+    assert (known["number"], known["token"], known["listener"]) == (1, person.token, "L1")
+    assert known["audiogram"]["left"] == EAR
+    assert len(known["trials"]) == 4
+    assert known["trials"][0]["ratings"] == answer()
+    assert known["trials"][0]["n_plays"] == {"A": 3, "B": 1}
+    assert known["trials"][0]["confirmed"].endswith("+00:00")
+    assert known["trials"][1]["ratings"] == {}
+    json.dumps(known, allow_nan=False)
+
+
+def test_a_number_is_given_once(store):
+    add(store)
+    with pytest.raises(ConflictError):
+        store.add_participant(1, listener="x", audiogram={}, severity="mild", trials=[])
+
+
+def test_changed_settings_are_refused(store, tmp_path):
+    with pytest.raises(InputError) as caught:
+        PanelStore(tmp_path / "t.sqlite", {**SETTINGS, "loudness_lufs": -20.0})
+    assert "loudness_lufs differs" in str(caught.value)
+    assert "expected -23.0, found -20.0" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="repeats differs"):
+        PanelStore(tmp_path / "t.sqlite", {**SETTINGS, "repeats": 2})
+    # Where the settings lie may change.
+    PanelStore(tmp_path / "t.sqlite", {**SETTINGS, "folder": "/b"}).close()
+
+
+def test_other_files_are_refused_and_left_alone(tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("these are my notes, all of them", encoding="utf-8")
+    other = tmp_path / "other.sqlite"
+    db = sqlite3.connect(other)
+    db.execute("CREATE TABLE x(y)")
+    db.commit()
+    db.close()
+    for path in (text, other):
+        before = path.read_bytes()
+        with pytest.raises(InputError, match="is no database of a listening test"):
+            PanelStore(path, SETTINGS)
+        assert path.read_bytes() == before
+    broken = tmp_path / "broken.sqlite"
+    broken.write_bytes(other.read_bytes()[:16] + b"\xff" * 200)
+    with pytest.raises(InputError, match="cannot be read"):
+        PanelStore(broken, SETTINGS)
+    with pytest.raises(OutputError):
+        PanelStore(tmp_path, SETTINGS)
+
+
+def test_another_version_is_refused(store, tmp_path):
+    store.close()
+    db = sqlite3.connect(tmp_path / "t.sqlite")
+    db.execute("PRAGMA user_version=99")
+    db.commit()
+    db.close()
+    with pytest.raises(InputError, match="is of another version: expected 1, found 99"):
+        PanelStore(tmp_path / "t.sqlite", SETTINGS)
+
+
+def test_an_empty_file_becomes_one(tmp_path):
+    (tmp_path / "t.sqlite").touch()
+    store = PanelStore(tmp_path / "t.sqlite", SETTINGS)
+    assert store.participants() == []
+    assert store.admin_token_hash is None
+    store.set_admin_token_hash("abc")
+    assert store.admin_token_hash == "abc"
+    store.close()
