@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -98,7 +98,7 @@ def room_command(
     if results is not None and test is None:
         raise InputError("belongs to a listening test", where="--results", expected="--test TEST.yaml with it")
     from cadenza_remix.listen.app import create_app
-    from cadenza_remix.listen.clips import ClipStore
+    from cadenza_remix.listen.clips import ClipStore, RenderPool
     from cadenza_remix.listen.panel.panel import Panel
     from cadenza_remix.listen.serving import bind, temporary_folder
 
@@ -107,31 +107,46 @@ def room_command(
         library = _library(runs, references, music or []) if runs else None
         folder = stack.enter_context(temporary_folder())
         clips = ClipStore(folder / "clips", max_bytes=_MOST_BYTES_OF_CLIPS)
+        pool = RenderPool()
+        stack.callback(pool.close, wait=True)  # before the folder goes into which it writes
         own_songs = _uploads(library, folder, separator) if library is not None and uploads else None
         if own_songs is not None:
             stack.callback(own_songs.close)
         panel = Panel.open(test, results, clips=clips) if test is not None else None
         if panel is not None:
             stack.callback(panel.close)
-        app = create_app(library=library, clips=clips, uploads=own_songs, panel=panel, host=host)
+        app = create_app(library=library, clips=clips, uploads=own_songs, panel=panel, host=host, pool=pool)
         if library is not None:
-            threading.Thread(target=_warm_up, args=[library], name="warming up", daemon=True).start()
+            stack.enter_context(_warming_up(library))
         _serve(app, bound, host=host, has_room=library is not None, panel=panel, open_page=open_page, verbose=verbose)
 
 
-def _warm_up(library: Library) -> None:
+@contextmanager
+def _warming_up(library: Library) -> Iterator[None]:
+    """Warm up in a thread that is over when the context is: compiled code must not be cut off by the process's end."""
     from cadenza_remix.listen.versions import warm_up
 
-    with suppress(CadenzaError):  # whoever asks for it will be told
-        warm_up(library)
+    over = threading.Event()
+
+    def work() -> None:
+        with suppress(CadenzaError):  # whoever asks for it will be told
+            warm_up(library, is_over=over.is_set)
+
+    thread = threading.Thread(target=work, name="warming up")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _check_packages() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
-    if missing:
-        raise MissingDependencyError(f"listen needs {' and '.join(missing)}: pip install 'cadenza-remix[listen]'")
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(f"listen needs {error.name}: pip install 'cadenza-remix[listen]'") from error
 
 
 def _library(paths: Sequence[Path], references: Path | None, music: Sequence[Path]) -> Library:

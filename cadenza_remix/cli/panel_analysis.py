@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,10 +49,10 @@ def analyse(
     folder = out_folder if out_folder is not None else test.with_name(f"{test.stem}_analysis")
     check_writable(folder)
     print_analysis(found, out)
-    tell(f"{folder}: {', '.join(_write(found, folder))}")
+    tell(f"{len(_write(found, folder))} files: {folder}")
 
 
-def _write(analysis: Analysis, folder: Path) -> Iterable[str]:
+def _write(analysis: Analysis, folder: Path) -> list[str]:
     """Write all files together, remove those of an earlier analysis that this one has not, return the names."""
     from cadenza_remix.atomic import all_at_once
     from cadenza_remix.listen.panel.analysis_figures import plot_means, plot_preferences

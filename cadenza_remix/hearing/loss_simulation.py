@@ -189,12 +189,13 @@ def _gain(
 ) -> NDArray[np.float32]:
     """Return the gain at each moment, at most 1: the band's level over the catch-up level, to the power slope - 1."""
     n_bins = len(analytic)
-    power = scipy.fft.rfft(analytic.real**2 + analytic.imag**2)
+    # In 64 bits: squares span twice the dB, and what is soft beside something loud must keep its level.
+    power = scipy.fft.rfft(analytic.real.astype(np.float64) ** 2 + analytic.imag.astype(np.float64) ** 2)
     power = scipy.fft.irfft(power * band.smoothing, n_bins)
     # The mean square of a band is half of its squared envelope; a short transform has the scale of its own length.
-    mean_square = np.maximum(power, 0) * np.float32(0.5 * (n_bins / n_piece) ** 2)
-    catch_up = np.float32(10 ** ((catch_up_db_spl - FULL_SCALE_DB_SPL) / 10))
-    return np.minimum(mean_square / catch_up, 1) ** np.float32((slope - 1) / 2)
+    mean_square = np.maximum(power, 0) * (0.5 * (n_bins / n_piece) ** 2)
+    catch_up = 10 ** ((catch_up_db_spl - FULL_SCALE_DB_SPL) / 10)
+    return (np.minimum(mean_square / catch_up, 1) ** ((slope - 1) / 2)).astype(np.float32)
 
 
 def _growth(bands: tuple[_Band, ...], audiogram: Audiogram) -> Iterator[tuple[float, float]]:

@@ -200,9 +200,9 @@ class RenderPool:
                 future.cancel()
             raise
 
-    def close(self) -> None:
-        """End the threads; jobs that have not begun are dropped."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    def close(self, *, wait: bool = False) -> None:
+        """End the threads, after the jobs at hand; those that have not begun are dropped. ``wait``: until it is so."""
+        self._threads.shutdown(wait=wait, cancel_futures=True)
 
     def _count_down(self, _: object) -> None:
         with self._lock:

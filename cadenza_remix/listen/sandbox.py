@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from cadenza_remix.errors import InputError
+from cadenza_remix.errors import CadenzaError, InputError
 from cadenza_remix.runs.processes import WorkerLostError
 
 _MAX_LINE = 1 << 16
@@ -190,13 +190,13 @@ def serve_task(tasks: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
         result = tasks[request["task"]](**request["arguments"], on_share=lambda share: answer(share=float(share)))
     except MemoryError:
         answer(error="needs more memory than it may have")
-    except ValueError as error:  # an InputError is one
+    except CadenzaError as error:
         answer(error=" ".join(str(error).split()))
     except Exception as error:
         import traceback
 
-        traceback.print_exc()
-        answer(error=f"failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
+        traceback.print_exc()  # into the log: its text is not for those who sent the file
+        answer(error=f"failed ({type(error).__name__})")
     else:
         answer(done=result)
     # Nothing is left to tidy up, and whatever a library does at its end could hang.

@@ -24,7 +24,7 @@ from typing import Any, Literal, Protocol
 from cadenza_remix.atomic import is_running, machine_token, make_folder
 from cadenza_remix.audio.io import AUDIO_SUFFIXES
 from cadenza_remix.audio.signal import MUSIC_SAMPLE_RATE
-from cadenza_remix.errors import CadenzaError, OutputError
+from cadenza_remix.errors import CadenzaError, InputError, OutputError
 from cadenza_remix.listen.library import RoomSong, UnknownIdError
 from cadenza_remix.listen.sandbox import LimitedProcess, ProcessLimits
 from cadenza_remix.listen.upload_body import RefusedUploadError, receive_body, shown_name, suffix_of
@@ -368,6 +368,9 @@ class Uploads:
         except WorkerLostError as error:
             _LOG.warning("uploads: %s: %s; %s", task, error, _last_line(log))
             raise WorkerLostError(f"{job.name}: {state} failed: {error}") from error
+        except InputError as error:
+            _LOG.info("uploads: %s: %s; %s", task, error, _last_line(log))
+            raise
         finally:
             with self._changed:
                 job.process = None

@@ -120,12 +120,15 @@ def render(
     return Audio(heard.samples[before : before + n_samples], MUSIC_SAMPLE_RATE, name)
 
 
-def warm_up(library: Library) -> None:
-    """Make a moment of every kind of version, so that the first visitor does not wait for what is loaded and compiled."""
+def warm_up(library: Library, *, is_over: Callable[[], bool] = lambda: False) -> None:
+    """Make a moment of mixture and remixes, so that the first visitor does not wait for what is loaded and compiled.
+
+    ``is_over`` is asked before each version whether to leave it at that.
+    """
     listener = library.standard_listeners[0]
     for song in library.songs[:1]:
         for version_id, passage in _offered(library, song, listener):
-            if version_id.startswith(("remix:", "mixture")):
+            if not is_over() and version_id.startswith(("mixture", "remix:")):
                 passage(0, MUSIC_SAMPLE_RATE // 10)
 
 

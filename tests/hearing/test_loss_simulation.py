@@ -107,6 +107,14 @@ def test_nothing_is_ever_amplified(loss_db):
     assert (after <= before * 1.025).all()
 
 
+def test_soft_after_loud_keeps_its_level():
+    # 70 dB apart in one piece and band, half a second after the loud tone has ended.
+    soft, loud = tone(1000, 30, duration_s=2), tone(1000, 100, duration_s=0.5)
+    heard = hear_as(Audio(np.concatenate([loud.samples, soft.samples]), 44100), flat(20)).samples[44100:-22050, 0]
+    alone = heard_db_spl(soft, flat(20))
+    assert FULL_SCALE_DB_SPL + 10 * np.log10(np.mean(heard.astype(np.float64) ** 2)) == pytest.approx(alone, abs=0.1)
+
+
 def test_each_ear_has_its_own_loss_and_mono_goes_to_both():
     audio = tone(1000, 65)
     heard = hear_as(audio, flat(0, 70)).samples

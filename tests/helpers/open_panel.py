@@ -17,7 +17,8 @@ WORSE_EAR = {**EAR, "levels_db_hl": [40, 45, 50, 60, 75, 80]}
 def write_test(folder: Path, finished_run: Path, **changes) -> Path:
     settings = {
         "title": "Which remix sounds better?", "type": "mushra", "run": str(finished_run),
-        "systems": ["baseline", "e016", "mixture"], "duration_s": 1.5, "seed": 7, "training_trials": 1, "break_every": 1,
+        "systems": ["baseline", "e016", "mixture"], "duration_s": 1.5, "seed": 7,
+        "training_trials": 1, "break_every": 1,
         "participants": [{"listener": "L5040"}, {"audiogram": {"left": EAR, "right": WORSE_EAR}}],
     }  # fmt: skip
     path = folder / "test.yaml"

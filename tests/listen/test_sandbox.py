@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -81,8 +82,7 @@ def start(tmp_path, monkeypatch):
 def is_alive(pid):
     """Tell whether a process runs; one that has ended and was not waited for yet does not."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
 
@@ -97,9 +97,9 @@ def test_result_and_shares_come_back_and_chatter_does_not(start, tmp_path):
 
 
 def test_errors_of_the_task_are_one_line(start):
-    with pytest.raises(InputError, match="^here: two lines$"):
+    with pytest.raises(InputError, match=r"^here: two lines$"):
         start("refuse").result()
-    with pytest.raises(InputError, match=r"^failed \(KeyError: 'lost'\)$"):
+    with pytest.raises(InputError, match=r"^failed \(KeyError\)$"):
         start("bug").result()
 
 
@@ -114,7 +114,7 @@ def test_memory_is_limited(start):
 
 
 def test_computing_is_limited(start):
-    with pytest.raises(WorkerLostError, match="more than 1 s of computing|was killed"):
+    with pytest.raises(WorkerLostError, match=r"more than 1 s of computing|was killed"):
         start("spin", replace(LIMITS, cpu_s=1)).result()
 
 
@@ -129,10 +129,10 @@ def test_time_is_limited(start):
 
 def test_files_are_limited_in_size_and_number(start, tmp_path):
     assert start("write", path=str(tmp_path / "small"), n_bytes=100_000).result() == {}
-    with pytest.raises(InputError, match="File too large"):
+    with pytest.raises(InputError, match=r"failed \(OSError\)"):
         start("write", path=str(tmp_path / "large"), n_bytes=100_001).result()
     assert (tmp_path / "large").stat().st_size <= 100_000
-    with pytest.raises(InputError, match="Too many open files"):
+    with pytest.raises(InputError, match=r"failed \(OSError\)"):
         start("open_many").result()
 
 

@@ -236,7 +236,8 @@ def test_of_many_levels_the_lowest_and_highest_are_drawn():
     scores = tidy(lambda stem, ear, name, song: 0.01 * int(name[1:]), listeners=names)
     axes = drawn(plot_factor, {"e016": summarise(scores, n_resamples=50)}, "listener").axes[0]
     assert list(axes.y_ticks) == [*(f"L{number}" for number in range(30, 24, -1)), *(f"L{n}" for n in range(6, 0, -1))]
-    np.testing.assert_allclose(sorted(axes.x_values(axes.marks(BLUE)[:, 0])), [0.01 * n for n in (*range(1, 7), *range(25, 31))], atol=1e-4)  # fmt: skip
+    values = 0.01 * np.array([*range(1, 7), *range(25, 31)])
+    np.testing.assert_allclose(sorted(axes.x_values(axes.marks(BLUE)[:, 0])), values, atol=1e-4)
 
 
 def test_a_system_without_a_level_leaves_a_gap():
@@ -325,16 +326,14 @@ def test_differences_that_are_not_there_are_refused():
 
 def test_gains_stand_over_the_prescribed_ones():
     people = [listener("L1"), listener("L2")]
-    svg = drawn(plot_gains, people, nalr_gains_db, {"baseline": {"L1": ears_of(12.0), "L2": ears_of(7.0)}, "e016": {"L1": ears_of(3.0)}})  # fmt: skip
+    achieved = {"baseline": {"L1": ears_of(12.0), "L2": ears_of(7.0)}, "e016": {"L1": ears_of(3.0)}}
+    svg = drawn(plot_gains, people, nalr_gains_db, achieved)
     titles = [word for word in svg.words if word in ("L1", "L2")]
     assert titles == ["L1", "L2"]
     expected = {"L1": (12.0, 13.0), "L2": (7.0, 8.0)}
     panels = {
         (name, ear): svg.axes[2 * row + column] for column, name in enumerate(expected) for row, ear in enumerate(EARS)
     }
-    scale = svg.axes[0]
-    for (name, ear), axes in panels.items():
-        axes.y_ticks = axes.y_ticks or scale.y_ticks
     for (name, ear), axes in panels.items():
         ticks = panels["L1", ear]
         np.testing.assert_allclose(ticks.y_values(axes.marks(BLUE)[:, 1]), expected[name][EARS.index(ear)], atol=1e-3)
@@ -449,7 +448,8 @@ def pixels(signals, **options):
 def test_panels_have_one_scale_unless_told_otherwise():
     def coloured(**options):
         """Pixels of neither grey, black nor white in each of the two panels."""
-        panels = np.array_split(pixels(signals, **options)[:, :1200], 2, axis=1)
+        image = pixels(signals, **options)
+        panels = (image[:, :680], image[:, 680:1230])
         return [int((panel.max(axis=2) - panel.min(axis=2) > 0.1).sum()) for panel in panels]
 
     # 80 dB softer lies below the range: the second panel stays white.
@@ -484,7 +484,8 @@ def test_silence_and_wrong_signals():
 
 def test_times_begin_where_the_passage_does():
     svg = drawn(plot_spectrograms, {"a": tone(440, duration_s=4.0)}, start_s=60.0)
-    assert {"60", "61", "62", "63", "64"} & set(svg.axes[0].x_ticks) >= {"60", "62", "64"}
+    assert {"60.0", "62.0", "64.0"} <= set(svg.axes[0].x_ticks)
+    assert svg.axes[0].x_values(svg.axes[0].x_ticks["62.0"]) == pytest.approx(62.0)
     assert "Level relative to" in " ".join(svg.words)
 
 

@@ -72,8 +72,10 @@ function showTest(test) {
     ["Begun", `${test.created.slice(0, 16).replace("T", ", ")} UTC`],
     ["Finished", `${test.n_finished} of ${test.n_participants} participants`],
   ];
-  byId("test").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]));
-  byId("listeners").replaceChildren(...test.listeners.map(({ id, severity }) => make("option", { value: id }, severity)));
+  const entries = facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]);
+  byId("test").replaceChildren(...entries);
+  const options = test.listeners.map(({ id, severity }) => make("option", { value: id }, severity));
+  byId("listeners").replaceChildren(...options);
 }
 
 const passage = (start, length) => `${start.toFixed(1)} to ${(start + length).toFixed(1)} s`;
@@ -99,10 +101,11 @@ function row(person) {
 
 function linkCell({ number, link }) {
   const url = new URL(link, location.origin).href;
-  const field = make("input", { type: "text", readonly: "", value: url, "aria-label": `Link of participant ${number}` });
+  const name = `Link of participant ${number}`;
+  const field = make("input", { type: "text", readonly: "", value: url, "aria-label": name });
   field.addEventListener("focus", () => field.select());
   const copy = make("button", { type: "button", "aria-label": `Copy the link of participant ${number}` }, "Copy");
-  copy.addEventListener("click", () => attempt(() => copyText(field, `Link of participant ${number} copied.`)));
+  copy.addEventListener("click", () => attempt(() => copyText(field, `${name} copied.`)));
   return make("div", { class: "admin-link" }, field, copy);
 }
 
@@ -120,16 +123,19 @@ async function copyText(field, done) {
 function actions({ number }) {
   const url = `/api/admin/participants/${number}/export`;
   const save = make("a", {
-    class: "button", href: url, download: `participant-${number}.json`, "aria-label": `Export the data of participant ${number}`,
+    class: "button", href: url, download: `participant-${number}.json`,
+    "aria-label": `Export the data of participant ${number}`,
   }, "Export");
-  const remove = make("button", { type: "button", class: "admin-delete", "aria-label": `Delete participant ${number}` }, "Delete");
+  const remove = make("button", {
+    type: "button", class: "admin-delete", "aria-label": `Delete participant ${number}`,
+  }, "Delete");
   remove.addEventListener("click", () => attempt(() => deletePerson(number)));
   return make("div", { class: "admin-actions" }, save, remove);
 }
 
 async function deletePerson(number) {
-  byId("delete-text").textContent = `All answers, the audiogram and the link of participant ${number} are removed for good. `
-    + "Export them first if they were asked for.";
+  byId("delete-text").textContent = `All answers, the audiogram and the link of participant ${number} are removed `
+    + "for good. Export them first if they were asked for.";
   if (await choice(byId("delete-dialog")) !== "delete") return;
   await ask(`participants/${number}`, { method: "DELETE" });
   say(`Participant ${number} is deleted.`);
@@ -168,7 +174,8 @@ function numbers(id) {
 }
 
 function hearing() {
-  if (document.querySelector("[name=hearing]:checked").value === "listener") return { listener: byId("listener").value.trim() };
+  const isByName = document.querySelector("[name=hearing]:checked").value === "listener";
+  if (isByName) return { listener: byId("listener").value.trim() };
   const ear = (id) => ({ frequencies_hz: numbers("frequencies"), levels_db_hl: numbers(id) });
   return { audiogram: { left: ear("left"), right: ear("right") } };
 }
@@ -184,8 +191,9 @@ function listen() {
   byId("login").addEventListener("submit", (event) => {
     event.preventDefault();
     attempt(async () => {
+      // A wrong token is told as an error, and stays in its field to be corrected.
       await ask("login", { method: "POST", body: { token: byId("token").value.trim() } }).catch((error) => {
-        throw error instanceof LoginNeeded ? new Error(error.message) : error;
+        throw new Error(error.message);
       });
       await refresh();
       byId("people-heading").scrollIntoView({ block: "nearest" });

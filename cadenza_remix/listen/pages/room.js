@@ -4,7 +4,8 @@ import { createContext, Player } from "./player.js";
 import { readAddress, writeAddress } from "./room_address.js";
 import * as api from "./room_api.js";
 import { AudiogramEditor } from "./room_audiogram.js";
-import { byId, element, option, tell } from "./room_dom.js";
+import { Choices, FIRST_LENGTH_S } from "./room_choices.js";
+import { byId, tell } from "./room_dom.js";
 import { listenToKeys } from "./room_keys.js";
 import { LOUDEST_LUFS, TARGET_LUFS } from "./room_levels.js";
 import { Passage } from "./room_passage.js";
@@ -14,17 +15,21 @@ import { Transport } from "./room_transport.js";
 import { OwnSong } from "./room_upload.js";
 import { VersionList } from "./room_versions.js";
 
-const FIRST_LENGTH_S = 30;
-const SHORTEST_S = 1;
-
 /** What can be heard at once without waiting. */
 const isFirst = ({ id }) => id === "mixture" || (id.startsWith("remix:") && !id.startsWith("remix:clean:"));
+
+/** What changes with the audiogram. With a simulated hearing loss, everything does. */
+const isForListener = (id) => id.startsWith("remix:") || id.startsWith("stem:");
 
 class Room {
   constructor(description) {
     this.description = description;
-    this.songs = new Map(description.songs.map((song) => [song.id, song]));
-    this.listeners = new Map(description.listeners.map((listener) => [listener.id, listener]));
+    this.choices = new Choices(description, {
+      song: (id) => this.chooseSong(id),
+      listener: (id) => this.chooseListener(id),
+      simulator: (id) => this.chooseSimulator(id),
+      passage: () => this.showPassage(),
+    });
     this.player = new Player(createContext());
     this.transport = new Transport(this.player, (text) => this.say(text));
     this.pictures = new Pictures(byId("waveform"), byId("spectrogram"));
@@ -35,7 +40,8 @@ class Room {
       onedit: (ears) => this.hearFor(ears),
     });
     this.former = null;
-    this.state = { song: null, listener: null, version: "mixture", start_s: 0, duration_s: FIRST_LENGTH_S, simulator: null };
+    this.state = { song: null, listener: null, version: "mixture", simulator: null };
+    this.edits = 0;
     this.player.onchange = (what) => this.changed(what);
     this.listen();
   }
@@ -46,15 +52,16 @@ class Room {
     byId("room-name").textContent = description.name ?? "";
     if (description.uploads) await this.allowUploads();
     const asked = readAddress();
-    state.song = this.songs.get(asked.song) ?? this.songs.values().next().value ?? null;
-    state.listener = this.listeners.get(asked.listener) ?? this.listeners.values().next().value;
+    const { songs, listeners } = this.choices;
+    state.song = songs.get(asked.song) ?? songs.values().next().value ?? null;
+    state.listener = listeners.get(asked.listener) ?? listeners.values().next().value;
     state.version = asked.version ?? "mixture";
     state.simulator = description.simulators.some(({ id }) => id === asked.simulator) ? asked.simulator : null;
-    this.fillChoices();
+    this.choices.show(state);
     this.editor.setOwn(state.listener);
     this.editor.show(state.listener);
-    this.setPassage(asked.start_s ?? 0, asked.duration_s ?? FIRST_LENGTH_S);
-    if (asked.ears) await this.addEars(asked.ears).catch((error) => tell(byId("audiogram-error"), error.message));
+    this.choices.setPassage(state.song, asked.start_s ?? 0, asked.duration_s ?? FIRST_LENGTH_S);
+    if (asked.ears) await this.takeDrawn(asked.ears);
     await this.showPassage();
   }
 
@@ -66,12 +73,6 @@ class Room {
   }
 
   listen() {
-    byId("song").addEventListener("change", ({ target }) => this.chooseSong(target.value));
-    byId("listener").addEventListener("change", ({ target }) => this.chooseListener(target.value));
-    byId("simulator").addEventListener("change", ({ target }) => this.chooseSimulator(target.value));
-    for (const name of ["start", "length"]) byId(name).addEventListener("change", () => this.typedPassage());
-    byId("earlier").addEventListener("click", () => this.movePassage(-1));
-    byId("later").addEventListener("click", () => this.movePassage(1));
     byId("matched").addEventListener("click", () => this.toggleMatched());
     byId("former").addEventListener("click", () => this.back());
     byId("help-open").addEventListener("click", () => byId("help").showModal());
@@ -90,36 +91,9 @@ class Room {
     this.tellMatched();
   }
 
-  fillChoices() {
-    const { state, description } = this;
-    byId("song").replaceChildren(...[...this.songs.values()].map(({ id, name }) => option(id, name)));
-    const people = [...this.listeners.values()].map(({ id, severity }) => option(id, `${id} (${severity})`));
-    byId("listener").replaceChildren(...people);
-    const ways = description.simulators.map(({ id, label }) => option(id, `this listener's ears: ${label}`));
-    byId("simulator").replaceChildren(option("", "your own ears, as it is"), ...ways);
-    byId("song").value = state.song?.id ?? "";
-    byId("listener").value = state.listener.id;
-    byId("simulator").value = state.simulator ?? "";
-    this.tellSimulator();
-  }
-
-  /** Keep a passage inside its song. */
-  setPassage(start_s, duration_s) {
-    const { state } = this;
-    const whole = state.song?.duration_s ?? FIRST_LENGTH_S;
-    const shortest = Math.min(SHORTEST_S, whole);
-    // Whole hundredths read well; the end of the song is never passed.
-    state.start_s = Math.floor(Math.min(Math.max(0, start_s), whole - shortest) * 100) / 100;
-    const longest = Math.min(whole - state.start_s, this.description.limits.max_clip_s);
-    state.duration_s = Math.min(longest, Math.max(shortest, duration_s));
-    Object.assign(byId("start"), { value: state.start_s, max: Math.floor((whole - SHORTEST_S) * 100) / 100 });
-    Object.assign(byId("length"), { value: Math.floor(state.duration_s * 100) / 100, max: longest });
-    byId("earlier").disabled = state.start_s <= 0;
-    byId("later").disabled = state.start_s + state.duration_s >= whole - 0.02;
-  }
-
   request() {
-    const { song, listener, start_s, duration_s, simulator } = this.state;
+    const { song, listener, simulator } = this.state;
+    const { start_s, duration_s } = this.choices;
     return { song: song.id, listener: listener.id, start_s, duration_s, simulator };
   }
 
@@ -129,7 +103,7 @@ class Room {
     this.passage.clear();
     this.pictures.clear();
     this.former = null;
-    this.transport.setPassage(state.start_s, state.duration_s);
+    this.transport.setPassage(this.choices.start_s, this.choices.duration_s);
     if (!state.song) {
       byId("now").textContent = "No song here yet: bring your own";
       return;
@@ -152,7 +126,10 @@ class Room {
       const versions = await api.versions(state.song.id, state.listener.id, signal);
       const ids = new Set(versions.map(({ id }) => id));
       if (!ids.has(state.version)) state.version = ids.has("mixture") ? "mixture" : versions[0].id;
-      const wanted = new Set([...this.player.ids.filter((id) => ids.has(id)), ...versions.filter(isFirst).map(({ id }) => id)]);
+      const isKept = (id) => !isForListener(id) && state.simulator === null && this.passage.isPlain(id);
+      const firsts = versions.filter(isFirst).map(({ id }) => id);
+      const all = [state.version, ...this.player.ids, ...firsts];
+      const wanted = new Set(all.filter((id) => ids.has(id) && !isKept(id)));
       this.showVersions(versions);
       await this.fetchInTurn([...wanted]);
       this.passage.keepOnly(ids);
@@ -162,7 +139,7 @@ class Room {
   /** What is heard first, then the rest. */
   async fetchInTurn(wanted) {
     const { version } = this.state;
-    if (await this.passage.fetch(this.request(), [version])) {
+    if (await this.passage.fetch(this.request(), wanted.filter((id) => id === version))) {
       this.show(version);
       await this.passage.fetch(this.request(), wanted.filter((id) => id !== version));
     }
@@ -172,7 +149,7 @@ class Room {
   async guarded(place, work) {
     const signal = this.passage.renew();
     tell(byId(place), null);
-    writeAddress({ ...this.state, song: this.state.song?.id ?? null });
+    this.remember();
     try {
       await work(signal);
     } catch (error) {
@@ -183,8 +160,8 @@ class Room {
   }
 
   showVersions(versions) {
-    const { start_s, duration_s, version } = this.state;
-    this.list.show(versions, version, { start_s, end_s: start_s + duration_s });
+    const { start_s, duration_s } = this.choices;
+    this.list.show(versions, this.state.version, { start_s, end_s: start_s + duration_s });
     // What is loaded may be of the former listener until its successor is there: it is listed, and nothing more.
     for (const id of this.player.ids) this.list.mark(id, "loaded", this.passage.loudness(id));
   }
@@ -195,7 +172,7 @@ class Room {
     if (state.version !== id && this.player.has(state.version)) this.former = state.version;
     state.version = id;
     this.list.choose(id);
-    writeAddress({ ...state, song: state.song.id });
+    this.remember();
     if (this.player.has(id)) {
       this.show(id);
       return;
@@ -228,7 +205,7 @@ class Room {
     const lufs = this.passage.loudness(id);
     byId("now").textContent = name;
     const through = this.state.simulator ? ", through a simulated hearing loss" : "";
-    byId("now-detail").textContent = `${this.list.group(id)}. ${this.state.song.name}, for ${this.listenerName()}${through}. ${levelText(lufs)} LUFS as made`;
+    byId("now-detail").textContent = `${this.list.group(id)}. ${this.state.song.name}, for ${this.listenerName()}${through}. ${levelText(lufs)} LUFS before levelling`;
     this.pictures.show(buffer, this.passage.drawnGain(id), name);
     const other = this.former !== null && this.former !== id ? this.former : null;
     byId("former").disabled = other === null;
@@ -251,13 +228,15 @@ class Room {
   }
 
   chooseSong(id) {
-    this.state.song = this.songs.get(id);
-    this.setPassage(0, FIRST_LENGTH_S);
+    this.state.song = this.choices.songs.get(id) ?? null;
+    this.choices.show(this.state);
+    this.choices.setPassage(this.state.song, 0, FIRST_LENGTH_S);
     return this.showPassage();
   }
 
   chooseListener(id) {
-    const listener = this.listeners.get(id);
+    const listener = this.choices.listeners.get(id);
+    this.edits += 1;
     this.state.listener = listener;
     this.editor.setOwn(listener);
     this.editor.show(listener);
@@ -265,73 +244,59 @@ class Room {
   }
 
   chooseSimulator(id) {
-    this.state.simulator = id || null;
-    this.tellSimulator();
+    this.state.simulator = id;
+    this.choices.show(this.state);
     return this.refresh();
   }
 
-  typedPassage() {
-    const [start, length] = [byId("start"), byId("length")];
-    this.setPassage(Number(start.value) || 0, Number(length.value) || FIRST_LENGTH_S);
-    return this.showPassage();
-  }
-
-  movePassage(by) {
-    const { start_s, duration_s, song } = this.state;
-    this.setPassage(Math.min(start_s + by * duration_s, song.duration_s - duration_s), duration_s);
-    return this.showPassage();
-  }
-
-  /** An edited audiogram: made on the server, heard as soon as it is there. */
+  /** An edited audiogram: made on the server, heard as soon as it is there. A later edit wins over one under way. */
   async hearFor(ears) {
     const asked_ms = performance.now();
+    const edit = (this.edits += 1);
     tell(byId("audiogram-error"), null);
     byId("audiogram-status").textContent = "Making it anew …";
     try {
-      await this.addEars(ears);
+      const listener = await api.addListener(ears);
+      if (edit !== this.edits) return;
+      this.state.listener = listener;
+      this.choices.setDrawn(listener);
     } catch (error) {
       byId("audiogram-status").textContent = "";
       tell(byId("audiogram-error"), error.message);
       return;
     }
     const { listener } = this.state;
-    this.onheard = () => {
+    this.onheard = (what) => {
       const seconds = ((performance.now() - asked_ms) / 1000).toFixed(1);
-      byId("audiogram-status").textContent = `${listener.severity} loss. Heard after ${seconds} s`;
+      byId("audiogram-status").textContent = `${listener.severity} loss. ${what} after ${seconds} s`;
     };
     await this.refresh();
-    if (byId("room-error").hidden) return;
+    if (edit !== this.edits || !this.onheard) return;
+    // What does not depend on the audiogram is heard as it was; or something went wrong, and is told there.
+    if (byId("room-error").hidden) this.onheard("Made");
+    else byId("audiogram-status").textContent = "";
     this.onheard = null;
-    byId("audiogram-status").textContent = "";
   }
 
-  async addEars(ears) {
-    const listener = await api.addListener(ears);
-    for (const id of this.listeners.keys()) if (id.startsWith("custom-")) this.listeners.delete(id);
-    this.listeners.set(listener.id, listener);
-    this.state.listener = listener;
-    const choice = byId("listener");
-    choice.querySelector("option[data-own]")?.remove();
-    choice.append(element("option", { value: listener.id, "data-own": true }, `audiogram as drawn (${listener.severity})`));
-    choice.value = listener.id;
-    this.editor.show(listener);
+  /** The drawn audiogram of an address. */
+  async takeDrawn(ears) {
+    try {
+      this.state.listener = await api.addListener(ears);
+      this.choices.setDrawn(this.state.listener);
+      this.editor.show(this.state.listener);
+    } catch (error) {
+      tell(byId("audiogram-error"), error.message);
+    }
   }
 
-  addSong(song) {
-    this.songs.set(song.id, song);
-    byId("song").append(option(song.id, `${song.name} (your own)`));
-    byId("song").value = song.id;
-    return this.state.listener ? this.chooseSong(song.id) : null;
+  async addSong(song) {
+    this.choices.addSong(song);
+    if (this.state.listener) await this.chooseSong(song.id);
   }
 
   removeSong(song) {
-    this.songs.delete(song.id);
-    [...byId("song").options].find(({ value }) => value === song.id)?.remove();
-    if (this.state.song?.id !== song.id) return;
-    this.state.song = this.songs.values().next().value ?? null;
-    byId("song").value = this.state.song?.id ?? "";
-    this.setPassage(0, FIRST_LENGTH_S);
-    this.showPassage();
+    this.choices.removeSong(song);
+    if (this.state.song?.id === song.id) this.chooseSong(this.choices.songs.keys().next().value);
   }
 
   toggleMatched() {
@@ -349,17 +314,11 @@ class Room {
       : `True levels between versions; the loudest lies at ${levelText(LOUDEST_LUFS, { digits: 0 })} LUFS or below.`;
   }
 
-  tellSimulator() {
-    byId("simulator-hint").textContent = this.state.simulator
-      ? "For people with normal hearing: raised thresholds and the steep growth of loudness of this audiogram are put on all versions. Loudness is matched before the loss, so that what is lost stays lost."
-      : "";
-  }
-
   mark(id, state) {
     this.list.mark(id, state, this.passage?.loudness(id));
     if (state !== "loaded" || id !== this.player.selected) return;
     this.describe();
-    this.onheard?.();
+    this.onheard?.("Heard");
     this.onheard = null;
   }
 
@@ -371,6 +330,11 @@ class Room {
   busy(text) {
     tell(byId("busy"), text);
     byId("player").setAttribute("aria-busy", Boolean(text));
+  }
+
+  remember() {
+    const { start_s, duration_s } = this.choices;
+    writeAddress({ ...this.state, song: this.state.song?.id ?? null, start_s, duration_s });
   }
 
   say(text) {

@@ -39,6 +39,11 @@ export class Passage {
     return this.#job.signal;
   }
 
+  /** Loaded, and not through a simulated hearing loss. */
+  isPlain(id) {
+    return this.#player.has(id) && this.#urls.get(id)?.simulator === null;
+  }
+
   loudness(id) {
     return this.#clips.get(id)?.loudness_lufs ?? null;
   }
@@ -76,12 +81,11 @@ export class Passage {
     for (const id of ids) this.onmark(id, "loading");
     try {
       const clips = await this.#made(request, ids, signal);
-      const former = new Map(this.#clips);
       for (const clip of clips) this.#clips.set(clip.version, clip);
       const gains = this.#gains();
       // Levels that must fall do so before anything new is heard.
       this.#level();
-      await Promise.all(clips.map((clip) => this.#load(clip, gains.get(clip.version), signal, former)));
+      await Promise.all(clips.map((clip) => this.#load(clip, gains.get(clip.version), request.simulator, signal)));
     } catch (error) {
       if (signal.aborted) return false;
       for (const id of ids) this.onmark(id, this.#urls.has(id) ? "loaded" : "failed");
@@ -103,15 +107,13 @@ export class Passage {
     return heard.clips.map((clip, i) => ({ ...clip, loudness_lufs: plain.clips[i].loudness_lufs }));
   }
 
-  async #load(clip, gain, signal, former) {
+  async #load(clip, gain, simulator, signal) {
     const { version, url, scale_lin } = clip;
-    if (this.#urls.get(version) !== url || !this.#player.has(version)) {
+    if (this.#urls.get(version)?.url !== url || !this.#player.has(version)) {
       const isLoaded = await this.#player.load(version, url, { gain, scale: scale_lin, signal });
       if (!isLoaded || signal.aborted) return;
-      this.#urls.set(version, url);
+      this.#urls.set(version, { url, simulator });
       // The common gain may have changed while it was coming.
-      this.#level();
-    } else if (former.get(version)) {
       this.#level();
     }
     this.#keep(version);

@@ -39,12 +39,14 @@ export class OwnSong {
   async resume() {
     const token = sessionStorage.getItem(KEPT);
     if (!token) return;
-    try {
-      await this.#watch(token);
-    } catch {
+    const job = await api.uploadState(token).catch(() => null);
+    if (!job || job.state === "failed") {
       sessionStorage.removeItem(KEPT);
-      this.#progress(null);
+      return;
     }
+    const watching = this.#watch(token).catch((error) => this.#failed(error));
+    // The room need not wait for one that is still being made.
+    if (job.state === "ready") await watching;
   }
 
   async take(file) {
@@ -61,11 +63,16 @@ export class OwnSong {
       const token = await api.upload(file, (share) => this.#progress(`Sending ${file.name}`, share));
       await this.#watch(token);
     } catch (error) {
-      this.#progress(null);
-      tell(byId("own-error"), error.message);
+      this.#failed(error);
     } finally {
       byId("own-choose").disabled = false;
     }
+  }
+
+  #failed(error) {
+    this.#progress(null);
+    tell(byId("own-error"), error.message);
+    if (!this.song) byId("own-delete").hidden = true;
   }
 
   async remove() {
@@ -104,8 +111,7 @@ export class OwnSong {
         this.#ready(job.song);
         return;
       }
-      const left = job.seconds_left ? `, about ${timeText(job.seconds_left, 0)} left` : "";
-      this.#progress(`${WORDS[job.state] ?? job.state}${left}`, job.share);
+      this.#progress(WORDS[job.state] ?? job.state, job.share, job.seconds_left);
       await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
     }
   }
@@ -126,11 +132,12 @@ export class OwnSong {
     if (token) await api.removeUpload(token).catch((error) => error.status === 404 || Promise.reject(error));
   }
 
-  #progress(text, share = 0) {
+  #progress(text, share = 0, left_s = null) {
     byId("own-progress").hidden = text === null;
     // The same words again would be read out again.
     if (text !== null && byId("own-state").textContent !== text) byId("own-state").textContent = text;
     byId("own-bar").value = share ?? 0;
+    byId("own-left").textContent = left_s ? `about ${timeText(left_s, 0)} left` : "";
   }
 
   #listenToDrops(zone) {

@@ -61,8 +61,8 @@ async function welcome(state) {
   const training = state.n_training ? ", after a training that does not count" : "";
   fillWithParagraphs(byId("instructions"), state.instructions || BOARDS[state.type].task);
   setText(byId("notice"), state.notice);
-  setText(byId("welcome-size"), `The test has ${all} ${all === 1 ? "page" : "pages"}${training}. You can close it at any `
-    + "time and go on later with the same link.");
+  setText(byId("welcome-size"), `The test has ${all} ${all === 1 ? "page" : "pages"}${training}. `
+    + "You can close it at any time and go on later with the same link.");
   showView("welcome");
   await pressed(byId("begin"));
   await server.begin();

@@ -137,7 +137,8 @@ export class ScalesBoard extends Board {
 
   card(label) {
     const rows = this.page.trial.scales.map((scale) => this.row(label, scale));
-    return this.group(label, "scales-stimulus", this.picks.get(label).element, make("div", { class: "scales-rows" }, ...rows));
+    const pick = this.picks.get(label).element;
+    return this.group(label, "scales-stimulus", pick, make("div", { class: "scales-rows" }, ...rows));
   }
 
   row(label, scale) {
@@ -166,7 +167,8 @@ export class ChoiceBoard extends Board {
   get scales() { return ["preference"]; }
 
   build() {
-    const players = make("div", { class: "choice-players" }, ...this.labels.map((label) => this.picks.get(label).element));
+    const picks = this.labels.map((label) => this.picks.get(label).element);
+    const players = make("div", { class: "choice-players" }, ...picks);
     const options = this.labels.map((label) => [label, `${label} sounds better`]);
     if (this.page.allowsNoPreference) options.push(["none", "No preference"]);
     const group = make("fieldset", { class: "choice-answers" }, make("legend", {}, "Which sounds better?"),

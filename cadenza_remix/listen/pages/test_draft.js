@@ -1,4 +1,4 @@
-// What a participant has done on the present page and not yet confirmed, kept in this tab so that a reload loses nothing.
+// What a participant has done on the present page and not yet confirmed, kept in this tab: a reload loses nothing.
 
 const PREFIX = "cadenza-remix:draft:";
 

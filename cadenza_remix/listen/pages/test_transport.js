@@ -8,7 +8,8 @@ const STEP_S = 0.5;
 const seconds = (value) => `${value.toFixed(1)} s`;
 
 export class Transport {
-  /** player: with all sounds loaded; names: Map of id -> what is said of it; onchange(): playing or selection changed. */
+  /** player: with all sounds loaded; names: Map of id -> what is said of it; onchange(): playing or selection changed;
+   * signal: aborted when the page ends. */
   constructor(player, { names, onchange, signal }) {
     this.player = player;
     this.names = names;

@@ -41,7 +41,8 @@ export class TrialPage {
     this.showTexts(Board.task);
     byId("stimuli").replaceChildren(this.board.element);
     byId("reference").hidden = !trial.reference;
-    const names = new Map([["reference", "reference"], ...this.board.labels.map((label) => [label, `stimulus ${label}`])]);
+    const labels = this.board.labels.map((label) => [label, `stimulus ${label}`]);
+    const names = new Map([["reference", "reference"], ...labels]);
     this.buildVolume();
     this.transport = new Transport(this.player, {
       names, onchange: () => this.changed(), signal: this.ending.signal,

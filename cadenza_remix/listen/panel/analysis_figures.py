@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CONTROL_STYLE: dict[str, Any] = {
-    "color": "0.35",
+    "color": "0.2",
     "marker": "|",
     "markersize": 7.0,
     "markeredgewidth": 1.6,
@@ -70,9 +70,8 @@ def plot_means(analysis: Analysis, file: FigureFile, *, form: str | None = None,
             axes.set_xlim(0, 100)
             axes.set_xticks(range(0, 101, 20))
         n_assessors, n_songs = (int(rows[name].max()) for name in ("n_assessors", "n_songs"))
-        figure.supxlabel(
-            f"Mean and 95 % interval; grey: quartiles and median ({n_assessors} assessors, {n_songs} songs)", fontsize=8
-        )
+        counts = f"assessors: {n_assessors}, songs: {n_songs}"
+        figure.supxlabel(f"Mean and 95 % interval; grey: quartiles and median ({counts})", fontsize=8)
 
 
 def plot_preferences(analysis: Analysis, file: FigureFile, *, form: str | None = None, dpi: int = DPI) -> None:
@@ -136,7 +135,7 @@ def _draw_means(axes: Axes, rows: pd.DataFrame, stimuli: Sequence[str]) -> None:
         axes.barh(place, row["quartile_3"] - row["quartile_1"], 0.5, left=row["quartile_1"], color="0.90", zorder=1)
         axes.vlines(row["median"], place - 0.25, place + 0.25, color="0.65", linewidth=1.2, zorder=1.5)
         if row["low"] == row["low"]:
-            axes.hlines(place, row["low"], row["high"], color=style["color"], linewidth=1.8, zorder=2)
+            axes.hlines(place, row["low"], row["high"], color="0.2", linewidth=1.5, zorder=2)
         axes.plot(row["mean"], place, linestyle="none", zorder=3, clip_on=False, **style)
         axes.annotate(
             f"{row['mean']:.0f}",

@@ -165,7 +165,7 @@ def _add_shares(table: Table, rows: pd.DataFrame, title: str) -> None:
         if place:
             table.add_row("    ...")
         for row in group.to_dict("records"):
-            in_percent = {**row, **{name: 100 * row[name] for name in ("share", "low", "high")}}
+            in_percent: dict[Any, Any] = {**row, **{name: 100 * row[name] for name in ("share", "low", "high")}}
             table.add_row(
                 f"    {_escaped(row['level'])}" if title else _escaped(row["system"]),
                 _escaped(_with_interval(in_percent, "share", ".0f")),

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 ALPHA = 0.05
 """What Holm's p-value must be below for a difference to be told as found."""
 
+_MOST_IN_WORDS = 18
+"""Of more tests than this (three systems on six scales) only their number is told in words."""
+
 
 def findings(analysis: Analysis) -> list[str]:
     """Return short sentences: who answered, what differs, what does not, and what these answers cannot tell."""
@@ -70,9 +73,14 @@ def _screened(analysis: Analysis) -> Iterator[str]:
 
 def _differences(analysis: Analysis) -> Iterator[str]:
     rows = sorted(analysis.tests.to_dict("records"), key=lambda row: analysis.answers.scales.index(row["scale"]))
-    for row in rows:
-        if row["p_holm"] >= ALPHA:
-            continue
+    found = [row for row in rows if row["p_holm"] < ALPHA]
+    if len(rows) > _MOST_IN_WORDS:
+        yield (
+            f"{len(found)} of {len(rows)} differences between systems were found (p below {ALPHA:g} with Holm's "
+            "correction); of the others nothing can be said. They stand in tests.csv."
+        )
+        return
+    for row in found:
         higher, lower = (row["system"], row["other"]) if row["difference"] > 0 else (row["other"], row["system"])
         low, high = sorted((row["low"], row["high"]), key=abs)
         if row["low"] * row["high"] > 0:

@@ -114,4 +114,4 @@ def smallest_p(n_assessors: int) -> float:
 
 def _all_signs(n: int) -> NDArray[np.float64]:
     """Return all 2**n rows of n signs."""
-    return 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    return np.asarray(1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1), dtype=np.float64)

@@ -46,7 +46,8 @@ NOTICE = (
 class PanelLinks:
     """Where people go: each participant's own page by number, and the administrators' page.
 
-    ``admin_token`` is None where it was told before, at the first start: the results' file holds its hash alone.
+    ``admin_token`` is None where it was told at an earlier start (the results' file holds its hash alone), or was given
+    in the environment.
     """
 
     participants: Mapping[int, str]
@@ -105,7 +106,7 @@ class Panel:
             were given under other settings.
         """
         settings = load_test(test)
-        library = library_of([run for folder in settings.runs for run in find_runs(folder)])
+        library = library_of(_runs(settings))
         check_systems(settings, library)
         passages = passages_of(settings, library)
         for choice in settings.participants:
@@ -133,8 +134,9 @@ class Panel:
                 if number not in made:
                     self._add(number, choice)
         if is_new or given is not None:
-            self._admin_token = given or secrets.token_urlsafe(24)
-            self.store.set_admin_token_hash(_digest(self._admin_token))
+            token = given or secrets.token_urlsafe(24)
+            self.store.set_admin_token_hash(_digest(token))
+            self._admin_token = None if given else token
 
     def close(self) -> None:
         """End the threads and close the file."""
@@ -327,8 +329,10 @@ class Panel:
     def delete(self, number: int) -> None:
         """Remove all that is known of a participant, the sounds made for them included."""
         person = self.store.participant(number)
-        self.store.delete(number)
-        self._sounds.forget(number, n_trials=person.n_trials)
+        try:
+            self.store.delete(number)
+        finally:
+            self._sounds.forget(number, n_trials=person.n_trials)
 
     def answers_csv(self) -> str:
         """Return all answers, one line for each value."""
@@ -341,6 +345,15 @@ class Panel:
         writer.writeheader()
         writer.writerows(self.store.answers())
         return text.getvalue()
+
+
+def _runs(settings: TestSettings) -> list[FinishedRun]:
+    """Find the runs; where two would have one name, each is called by its folder as well."""
+    found = [find_runs(folder) for folder in settings.runs]
+    names = [run.name for runs in found for run in runs]
+    if len(set(names)) < len(names):
+        found = [find_runs(folder, name=folder.resolve().name) for folder in settings.runs]
+    return [run for runs in found for run in runs]
 
 
 def _listener(library: Library, choice: ParticipantChoice) -> Listener:

@@ -48,7 +48,8 @@ class Simulation:
         Of ``scales`` tests; all are rated alike but for the noise.
     person_sd, taste_sd, song_sd, noise_sd : float
         Spread of how high people rate everything, of what each thinks of each system, of each system over the songs,
-        and of one rating, on the scale of 0 to 100 (in A/B tests only ``taste_sd``, on the scale of probabilities).
+        and of one rating, on the scale of 0 to 100. In A/B tests only ``taste_sd`` counts, on the scale of
+        probabilities. By default it is 4, or 0.1.
     careless_share : float
         Of the participants (rounded); they are the last ones.
     tie_share : float
@@ -65,7 +66,7 @@ class Simulation:
     n_training: int = 1
     scales: Sequence[str] = ("quality",)
     person_sd: float = 8.0
-    taste_sd: float = 4.0
+    taste_sd: float | None = None
     song_sd: float = 4.0
     noise_sd: float = 6.0
     careless_share: float = 0.0
@@ -161,10 +162,13 @@ class _Thoughts:
 
     def __init__(self, simulation: Simulation, rng: np.random.Generator) -> None:
         people = range(1, simulation.n_participants + 1)
+        taste_sd = simulation.taste_sd
+        if taste_sd is None:
+            taste_sd = 0.1 if simulation.type == "ab" else 4.0
         names = sorted(simulation.quality)
         self.simulation = simulation
         self.person = dict(zip(people, rng.normal(0, simulation.person_sd, len(people)), strict=True))
-        self.taste = {(p, name): rng.normal(0, simulation.taste_sd) for p in people for name in names}
+        self.taste = {(p, name): rng.normal(0, taste_sd) for p in people for name in names}
         self.song = {(s, name): rng.normal(0, simulation.song_sd) for s in simulation.songs for name in names}
 
     def rating(self, number: int, system: str, song: str, rng: np.random.Generator) -> float:

@@ -67,6 +67,13 @@ function csvOfValues(packed) {
   return lines.join("");
 }
 
+/** Unpack data of the page: JSON, compressed, in base64. */
+async function unpacked(element) {
+  const bytes = Uint8Array.from(atob(element.textContent), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).json();
+}
+
 function save(text, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv;charset=utf-8" }));
@@ -80,9 +87,9 @@ for (const heading of document.querySelectorAll("thead th")) {
 }
 for (const button of document.querySelectorAll("button.save")) {
   button.addEventListener("click", () => {
-    const data = document.getElementById(button.dataset.values ?? "");
-    if (data) save(csvOfValues(JSON.parse(data.textContent)), "values");
-    else {
+    if (button.dataset.values) {
+      unpacked(document.getElementById(button.dataset.values)).then((packed) => save(csvOfValues(packed), "values"));
+    } else {
       const table = document.getElementById(button.dataset.table);
       save(csvOf(table), table.dataset.name);
     }

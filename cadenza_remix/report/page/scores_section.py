@@ -11,7 +11,7 @@ from cadenza_remix.hearing.severity import GRADES, better_ear_average, listener_
 from cadenza_remix.report.figures import plot_factor, plot_listeners
 from cadenza_remix.report.page.contents import Contents
 from cadenza_remix.report.page.data_table import Cell, Column, Interval, data_table
-from cadenza_remix.report.page.markup import Html, counted, element, join, json_block, missing
+from cadenza_remix.report.page.markup import Html, counted, element, join, missing, packed_json
 from cadenza_remix.report.page.packed_values import packed_values
 from cadenza_remix.report.page.pictures import picture
 from cadenza_remix.report.statistics import FEW_CLUSTERS, is_from_few
@@ -175,7 +175,7 @@ def _every_value(contents: Contents) -> Html:
     text = f"{counted(n_values, 'value')} of HAAQI, SNR and SDR: by system, song, listener, ear and stem."
     return element(
         "div", element("h3", "Every value"), element("p", text, " ", button),
-        json_block("every-value", packed_values(contents.scores)), class_="everything",
+        packed_json("every-value", packed_values(contents.scores)), class_="everything",
     )  # fmt: skip
 
 

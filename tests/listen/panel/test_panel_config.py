@@ -1,11 +1,12 @@
 """The settings of a listening test: what they may be, and one line for everything else."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from cadenza_remix.errors import InputError
-from cadenza_remix.listen.panel.config import CADENZA_SCALES, load_test, participant_from
+from cadenza_remix.listen.panel.config import CADENZA_SCALES, TestSettings, load_test, participant_from
 
 RECIPES = Path(__file__).parents[3] / "recipes" / "listening_tests"
 MUSHRA = {"title": "T", "type": "mushra", "run": "r", "systems": ["a", "mixture"], "seed": 1}
@@ -38,6 +39,14 @@ def test_the_examples_can_be_read(name):
     test = load_test(RECIPES / f"{name}.yaml")
     assert test.type == name
     assert test.systems == ("baseline", "e016", "mixture")
+
+
+def test_the_settings_in_the_documentation_can_be_read(tmp_path):
+    text = (RECIPES.parents[1] / "docs" / "listening_tests.md").read_text(encoding="utf-8")
+    (tmp_path / "test.yaml").write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    assert load_test(tmp_path / "test.yaml").type == "mushra"
+    for key in (entry.name for entry in fields(TestSettings) if entry.name != "folder"):
+        assert f"| `{key}` |" in text, key
 
 
 def test_pages_of_each_type(tmp_path):

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from tiny_run import make_tiny_run
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=15_000)  # of a machine that does much else
 
 SYSTEMS = ("baseline", "e016", "mixture")
 BEHIND_LABELS = (*SYSTEMS, "hidden_reference", "anchor_")

@@ -1,5 +1,6 @@
 """What is heard: made for the listener, equally loud, in time, and never above the limit."""
 
+import shutil
 import time
 
 import numpy as np
@@ -198,6 +199,15 @@ def test_passages_lie_in_the_middle_unless_told_otherwise(tmp_path, panel_run):
     with open_panel(tmp_path, write_test(tmp_path, panel_run, songs=names, training_trials=0)) as served:
         songs = {song["name"]: (song["start_s"], song["duration_s"]) for song in served.panel.overview()["songs"]}
         assert songs == {"Falcon - part 0": (0.2, 1.5), "Falcon - part 1": (0.3, 1.0)}
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path, panel_run):
+    shutil.copytree(panel_run, tmp_path / "other")
+    systems = ["run/baseline", "other/baseline"]
+    test = write_test(tmp_path, panel_run, run=[str(panel_run), "other"], systems=systems)
+    with open_panel(tmp_path, test) as served:
+        found = page(served, 1)
+        np.testing.assert_array_equal(found["run/baseline"].samples, found["other/baseline"].samples)
 
 
 @pytest.mark.parametrize(("changes", "words"), [
