@@ -140,7 +140,7 @@ def test_what_a_killed_server_left_goes_and_ctrl_c_ends_promptly(demo, scratch):
             began = time.monotonic()
             server.process.send_signal(signal.SIGINT)  # while a connection is open
             assert server.process.wait(timeout=20) == 0
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 15  # a second, but for what a busy machine has at hand
         assert not folder.exists()
         assert "Traceback" not in server.output()
         assert "error" not in server.output()

@@ -21,7 +21,6 @@ from cadenza_remix.hearing.audiogram import Audiogram, load_listeners
 from cadenza_remix.hearing.nalr import nalr_gains_db
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=15_000)
 
 DURATION_S = 4.0
 SHOWN_CONTROLS = "button, select, summary, label.version, input[type=number], input[type=range]"

@@ -307,8 +307,7 @@ def test_report_tells_times_of_sessions_and_of_journals(folder, tmp_path):
         timed.start("enhance", 2)
         timed.advance("enhance", 2.0)
     shutil.copytree(folder / "e016" / "records", tmp_path / "e016" / "records")
-    shard = RunFolder(tmp_path / "e016").journals(ShardId("pairs", 0))
-    with open_journal(shard, n_units=2) as journal:
+    with open_journal(RunFolder(tmp_path / "e016"), ShardId("pairs", 0), 1, workers=3, n_units=2) as journal:
         for unit, seconds in (("score/L5040/a", 3.0), ("score/L5076/a", 5.0)):
             journal.begin(unit)
             journal.done(unit, seconds)

@@ -20,6 +20,17 @@ export function createContext(sampleRate = 44100) {
   return new AudioContext({ sampleRate, latencyHint: "interactive" });
 }
 
+async function fetched(url, signal) {
+  try {
+    const response = await fetch(url, { signal });
+    if (response.ok) return await response.arrayBuffer();
+    throw new Error(`${url}: the server answered ${response.status}; choose it again`);
+  } catch (error) {
+    if (error instanceof TypeError) throw new Error("the sound did not come: is the server still running?");
+    throw error;
+  }
+}
+
 /** One version: its samples, and the gains that belong to it for as long as it is loaded. */
 class Voice {
   constructor(context, buffer, scale, gain, output) {
@@ -117,9 +128,7 @@ export class Player {
   async load(id, url, { gain = 1, scale = 1, signal = undefined } = {}) {
     const ticket = Symbol(id);
     this.#loading.set(id, ticket);
-    const response = await fetch(url, { signal });
-    if (!response.ok) throw new Error(`${url}: the server answered ${response.status}`);
-    const buffer = await this.#context.decodeAudioData(await response.arrayBuffer());
+    const buffer = await this.#context.decodeAudioData(await fetched(url, signal));
     if (this.#loading.get(id) !== ticket) return false;
     this.#loading.delete(id);
     this.add(id, buffer, { gain, scale });

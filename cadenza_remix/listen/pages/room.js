@@ -10,7 +10,7 @@ import { listenToKeys } from "./room_keys.js";
 import { LOUDEST_LUFS, TARGET_LUFS } from "./room_levels.js";
 import { Passage } from "./room_passage.js";
 import { Pictures } from "./room_pictures.js";
-import { levelText } from "./room_text.js";
+import { chainText, levelText } from "./room_text.js";
 import { Transport } from "./room_transport.js";
 import { OwnSong } from "./room_upload.js";
 import { VersionList } from "./room_versions.js";
@@ -33,7 +33,9 @@ class Room {
     this.player = new Player(createContext());
     this.transport = new Transport(this.player, (text) => this.say(text));
     this.pictures = new Pictures(byId("waveform"), byId("spectrogram"));
-    this.list = new VersionList((id) => this.choose(id));
+    const chains = description.systems.filter(({ chain }) => chain);
+    const notes = new Map(chains.map(({ name, chain }) => [`remix:${name}`, chainText(chain)]));
+    this.list = new VersionList(notes, (id) => this.choose(id));
     this.passage = new Passage(this.player, (id, state) => this.mark(id, state));
     this.editor = new AudiogramEditor({
       standards: description.standard_audiograms,
@@ -341,6 +343,9 @@ class Room {
     byId("status").textContent = text;
   }
 }
+
+// Another view pasted into the address; what is written there by this page itself does not come here.
+addEventListener("hashchange", () => location.reload());
 
 try {
   await new Room(await api.room()).open();

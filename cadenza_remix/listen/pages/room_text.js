@@ -24,6 +24,14 @@ export function frequencyText(hz) {
 export const decibels = (lin) => 20 * Math.log10(Math.max(lin, 1e-10));
 export const linear = (db) => 10 ** (db / 20);
 
+/** What a chain does after demixing, in a few words. */
+export function chainText(chain) {
+  const { nalr, compressor, band_pass: band } = chain;
+  const parts = [nalr ? "NAL-R" : null, compressor ? "compressor" : null];
+  if (band) parts.push(`${frequencyText(band.low_hz)}–${frequencyText(band.high_hz)}`);
+  return parts.filter(Boolean).join(", ") || "plain sum";
+}
+
 /** Degrees of hearing loss as an audiologist names them, by the level of one frequency. */
 export function degreeText(db_hl) {
   if (db_hl < 20) return "normal";

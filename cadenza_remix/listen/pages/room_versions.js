@@ -8,7 +8,9 @@ const FOLDED = /^(stem|separated|clean|remix:clean):/;
 export class VersionList {
   #rows = new Map();
 
-  constructor(onchoose) {
+  /** `notes`: a few words for some versions, by their ids. */
+  constructor(notes, onchoose) {
+    this.notes = notes;
     this.root = byId("versions");
     this.versions = [];
     this.root.addEventListener("change", (event) => onchoose(event.target.value));
@@ -64,8 +66,10 @@ export class VersionList {
     const note = element("span", { class: "note" });
     const key = number <= 9 ? element("kbd", { "aria-hidden": true }, String(number)) : null;
     const covers = version.start_s <= passage.start_s + 0.01 && version.end_s >= passage.end_s - 0.01;
-    const part = covers ? null : element("span", { class: "hint" }, `${version.start_s.toFixed(0)}–${version.end_s.toFixed(0)} s only`);
-    const name = element("span", { class: "name" }, version.label, part);
+    const part = covers ? null : `${version.start_s.toFixed(0)}–${version.end_s.toFixed(0)} s only`;
+    const hint = [this.notes.get(version.id), part].filter(Boolean).join("; ");
+    const name = element("span", { class: "name" }, version.label);
+    if (hint) name.append(element("span", { class: "hint" }, hint));
     const label = element("label", { class: "version" }, input, name, note, key);
     this.#rows.set(version.id, { input, label, note });
     return label;

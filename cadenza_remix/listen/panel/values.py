@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from cadenza_remix.errors import InputError, unknown_name
-from cadenza_remix.runs.shards.config import _OnceLoader as OnceLoader
+from cadenza_remix.runs.shards.config import OnceLoader as OnceLoader
 
 
 def read_mapping(path: Path, *, expected: str) -> Mapping[str, Any]:

@@ -142,7 +142,7 @@ def plain_config(config: RunConfig) -> dict[str, Any]:
     return plain
 
 
-class _OnceLoader(yaml.SafeLoader):
+class OnceLoader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -159,7 +159,7 @@ class _OnceLoader(yaml.SafeLoader):
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     expected = "a YAML file with the settings of a run"
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_OnceLoader)
+        raw = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=OnceLoader)
     except InputError as error:
         raise InputError(str(error), where=path) from error
     except FileNotFoundError:

@@ -1,6 +1,7 @@
 """What is heard: made for the listener, equally loud, in time, and never above the limit."""
 
 import shutil
+import threading
 import time
 
 import numpy as np
@@ -180,6 +181,22 @@ def test_the_next_page_is_made_while_one_is_rated(served):
     while served.clips.ready("panel:1:2:F") is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_who_waits_for_a_page_goes_before_pages_made_ahead(served):
+    sounds, store = served.panel._sounds, served.panel.store
+    person, planned = store.participant(1), store.trials(1)[0]
+    go_on = threading.Event()
+    sounds._ahead.submit(go_on.wait, 30)  # something that takes long
+    try:
+        sounds.prepare(person, planned)
+        first = sounds.page(person, planned)
+        assert first.result(30).stimuli
+        assert sounds.page(person, planned) is first
+        sounds.prepare(person, planned)  # made already
+        assert sounds.page(person, planned) is first
+    finally:
+        go_on.set()
 
 
 def test_clips_that_are_gone_are_made_again(served):
