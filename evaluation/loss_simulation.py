@@ -19,7 +19,7 @@ from cadenza_remix.hearing.audiogram import load_listeners
 from cadenza_remix.hearing.loss_simulation import FULL_SCALE_DB_SPL, hear_as
 from cadenza_remix.units import db_to_lin, rms
 
-LISTENERS = ("N1", "N2", "N3", "N4", "S1", "S2")
+LISTENERS = ("N1", "N2", "N3", "S1")
 OCTAVES_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
 SIMULATORS = ("simple", "msbg")
 PRESENTATION_DB_SPL = 65.0

@@ -190,8 +190,8 @@ def _gain(
     """Return the gain at each moment, at most 1: the band's level over the catch-up level, to the power slope - 1."""
     n_bins = len(analytic)
     # In 64 bits: squares span twice the dB, and what is soft beside something loud must keep its level.
-    power = scipy.fft.rfft(analytic.real.astype(np.float64) ** 2 + analytic.imag.astype(np.float64) ** 2)
-    power = scipy.fft.irfft(power * band.smoothing, n_bins)
+    squares = analytic.real.astype(np.float64) ** 2 + analytic.imag.astype(np.float64) ** 2
+    power = scipy.fft.irfft(scipy.fft.rfft(squares) * band.smoothing, n_bins)
     # The mean square of a band is half of its squared envelope; a short transform has the scale of its own length.
     mean_square = np.maximum(power, 0) * (0.5 * (n_bins / n_piece) ** 2)
     catch_up = 10 ** ((catch_up_db_spl - FULL_SCALE_DB_SPL) / 10)

@@ -56,6 +56,8 @@ def hear_as_msbg(audio: Audio, listener: Listener, *, full_scale_db_spl: float) 
     MissingDependencyError
         pyclarity is not installed.
     """
+    from threadpoolctl import threadpool_limits
+
     try:
         from clarity.evaluator.msbg.msbg import Ear
     except ImportError as error:
@@ -66,7 +68,9 @@ def hear_as_msbg(audio: Audio, listener: Listener, *, full_scale_db_spl: float) 
     heard = np.empty((audio.n_samples, 2), dtype=np.float32)
     for column, name in enumerate(EARS):
         ear = Ear(src_pos="ff", sample_rate=_SAMPLE_RATE, equiv_0db_spl=full_scale_db_spl, ahr=0.0)
-        with _quiet():
+        # Smearing multiplies a small matrix every 64 samples: several threads would wait for each other, up to ten
+        # times as long on a busy machine.
+        with _quiet(), threadpool_limits(1, user_api="blas"):
             ear.set_audiogram(_as_clarity(listener.ear(name)))
             samples = _through(ear, stereo.samples[:, column].astype(np.float64))
         back = resample_samples(samples, _SAMPLE_RATE, audio.sample_rate)[: audio.n_samples]

@@ -120,6 +120,12 @@ class ClipStore:
             if clip is not None:
                 self._remove(clip.id)
 
+    def forget_all(self, prefix: str) -> None:
+        """Remove the clips of all keys that begin so."""
+        with self._lock:
+            for key in [key for key in self._by_key if key.startswith(prefix)]:
+                self._remove(self._by_key[key].id)
+
     def _known(self, key: str) -> Clip | None:
         clip = self._by_key.get(key)
         if clip is not None:

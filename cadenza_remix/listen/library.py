@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +87,7 @@ class Library:
         self._standard = load_listeners("bisgaard")
         self._uploads: dict[str, RoomSong] = {}
         self._custom: OrderedDict[str, Listener] = OrderedDict()
+        self._when_removed: list[Callable[[str], object]] = []
         self._lock = threading.Lock()
 
     @classmethod
@@ -221,9 +222,15 @@ class Library:
         return song
 
     def remove_song(self, song_id: str) -> None:
-        """Forget an upload; its files are the caller's."""
+        """Forget an upload; its files are the caller's. Nothing happens where there is none."""
         with self._lock:
-            self._uploads.pop(song_id, None)
+            song = self._uploads.pop(song_id, None)
+        for callback in self._when_removed if song is not None else ():
+            callback(song_id)
+
+    def when_removed(self, callback: Callable[[str], object]) -> None:
+        """Have a function called with the id of each upload that is removed."""
+        self._when_removed.append(callback)
 
 
 def _song_of(name: str, runs: Sequence[FinishedRun]) -> RoomSong:

@@ -69,6 +69,7 @@ class ClipsBody(_Strict):
 def room_router(*, library: Library, clips: ClipStore, uploads: Uploads | None, pool: RenderPool) -> APIRouter:
     """Return the routes below ``/api`` that the room page uses."""
     router = APIRouter()
+    library.when_removed(lambda song_id: clips.forget_all(_key_of(song_id)))  # a visitor's song goes, and all of it
 
     @router.get("/api/room")
     def room() -> dict[str, Any]:
@@ -155,7 +156,7 @@ def _clip(
 ) -> Clip:
     """Return the clip of one version; the key is what decides its samples."""
     first, n_samples = round(body.start_s * MUSIC_SAMPLE_RATE), round(body.duration_s * MUSIC_SAMPLE_RATE)
-    key = repr((song.id, listener.id, version, first, n_samples, body.simulator))
+    key = _key_of(song.id) + repr((listener.id, version, first, n_samples, body.simulator))
     return clips.clip(
         key,
         lambda: render(
@@ -168,6 +169,11 @@ def _clip(
             simulator=body.simulator,
         ),
     )
+
+
+def _key_of(song_id: str) -> str:
+    """Return how the keys of all clips of a song begin."""
+    return f"room:{song_id}:"
 
 
 def _room(library: Library, uploads: Uploads | None) -> dict[str, Any]:

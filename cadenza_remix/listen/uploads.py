@@ -23,76 +23,23 @@ from typing import Any, Literal, Protocol
 
 from cadenza_remix.atomic import is_running, machine_token, make_folder
 from cadenza_remix.audio.io import AUDIO_SUFFIXES
-from cadenza_remix.audio.signal import MUSIC_SAMPLE_RATE
 from cadenza_remix.errors import CadenzaError, InputError, OutputError
 from cadenza_remix.listen.library import RoomSong, UnknownIdError
 from cadenza_remix.listen.sandbox import LimitedProcess, ProcessLimits
 from cadenza_remix.listen.upload_body import RefusedUploadError, receive_body, shown_name, suffix_of
+from cadenza_remix.listen.upload_limits import BYTES_PER_S, UploadLimits
 from cadenza_remix.runs.finished import SongSources
 from cadenza_remix.runs.processes import WorkerLostError, one_thread_each
 
 _LOG = logging.getLogger(__name__)
 _WORKER = "cadenza_remix.listen.upload_worker"
 _FOLDER_PREFIX = "uploads-"
-# A song takes the disk five times (mixture and four stems), stereo in floats.
-_BYTES_PER_S = 2 * 4 * MUSIC_SAMPLE_RATE
-_COPIES = 5
+_COPIES = 5  # of a song on the disk: mixture and four stems
 _SPARE_BYTES = 100_000_000
 """Left free on the disk beyond what a song needs."""
 _LOG_NAME = "log.txt"
 
 State = Literal["waiting", "decoding", "demixing", "ready", "failed"]
-
-
-@dataclass(frozen=True)
-class UploadLimits:
-    """What visitors may ask of the server.
-
-    Parameters
-    ----------
-    max_bytes : float
-        Of a file that is sent.
-    max_song_s : float
-        Of the song in it.
-    max_waiting : int
-        Songs that are being received, wait, or are worked on.
-    max_kept : int
-        Finished songs; the oldest goes first.
-    keep_s : float
-        How long a finished song is kept.
-    max_disk_bytes : float
-        All songs together.
-    receive_s, idle_s : float
-        How long sending a file may take, and from one piece to the next.
-    decode_bytes, demix_bytes : int
-        Memory of the workers: all that the decoder maps, and what the demixer can write to.
-    demix_s_per_s : float
-        A song of a second may take so long to demix, and two minutes more.
-    """
-
-    max_bytes: float = 100e6
-    max_song_s: float = 600.0
-    max_waiting: int = 4
-    max_kept: int = 20
-    keep_s: float = 6 * 3600.0
-    max_disk_bytes: float = 10e9
-    receive_s: float = 600.0
-    idle_s: float = 30.0
-    decode_bytes: int = 1_500_000_000
-    demix_bytes: int = 6_000_000_000
-    demix_s_per_s: float = 10.0
-
-    def decoding(self) -> ProcessLimits:
-        """Return the limits of a process that decodes."""
-        file_bytes = int((self.max_song_s + 10) * _BYTES_PER_S)
-        return ProcessLimits(file_bytes, cpu_s=120, wall_s=180.0, address_space_bytes=self.decode_bytes)
-
-    def demixing(self, duration_s: float) -> ProcessLimits:
-        """Return the limits of a process that demixes a song of this length."""
-        wall_s = 120 + self.demix_s_per_s * duration_s
-        cpu_s = int(wall_s * (os.cpu_count() or 1))
-        file_bytes = int((duration_s + 10) * _BYTES_PER_S)
-        return ProcessLimits(file_bytes, cpu_s=cpu_s, wall_s=wall_s, data_bytes=self.demix_bytes, n_files=1024)
 
 
 class SongShelf(Protocol):
@@ -326,14 +273,14 @@ class Uploads:
 
     def _make(self, job: _Job) -> None:
         with self._changed:
-            self._check_space(self.limits.max_song_s * _BYTES_PER_S)
+            self._check_space(self.limits.max_song_s * BYTES_PER_S)
         mixture = job.folder / "mixture.wav"
         arguments: dict[str, Any] = {"source": str(job.original), "shown_name": job.name, "target": str(mixture)}
         arguments["max_song_s"] = self.limits.max_song_s
         duration_s = self._run(job, "decoding", "decode", arguments, self.limits.decoding())["duration_s"]
         job.original.unlink()
         with self._changed:
-            self._check_space((_COPIES - 1) * duration_s * _BYTES_PER_S)
+            self._check_space((_COPIES - 1) * duration_s * BYTES_PER_S)
         arguments = {"source": str(mixture), "shown_name": job.name, "folder": str(job.folder)}
         arguments["separator"] = self.separator
         made = self._run(job, "demixing", "demix", arguments, self.limits.demixing(duration_s))

@@ -1,5 +1,8 @@
 """Passages lie on the song's grid, whatever the file's rate, wherever they begin."""
 
+import struct
+import tracemalloc
+
 import numpy as np
 import pytest
 import soundfile
@@ -81,3 +84,21 @@ def test_a_stream_of_a_song_with_stems(song):
     whole = load_stems(song.path)["bass"].samples
     part = read_passage(song.path, 50_000, 7_000, stream_index=2)
     np.testing.assert_array_equal(part, whole[50_000:57_000])
+
+
+def test_an_hour_of_music_costs_no_more_than_the_passage(tmp_path):
+    path, begin, n_bytes = tmp_path / "hour.wav", 50 * 60 * RATE, 4 * 3600 * RATE
+    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + n_bytes, b"WAVE", b"fmt ", 16, 1, 2, RATE, 4 * RATE, 4,
+                         16, b"data", n_bytes)  # fmt: skip
+    with path.open("wb") as file:
+        file.write(header)
+        file.seek(len(header) + 4 * begin)
+        file.write(np.full((RATE, 2), 16384, dtype="<i2").tobytes())
+        file.truncate(len(header) + n_bytes)  # the rest takes no space on the disk
+    tracemalloc.start()
+    samples = read_passage(path, begin - 100, 1000)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert not samples[:100].any()
+    np.testing.assert_array_equal(samples[100:], 0.5)
+    assert peak_bytes < 5e6

@@ -6,6 +6,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from cadenza_remix.listen import ranges
 from cadenza_remix.listen.ranges import (
     CHUNK_BYTES,
     ByteRange,
@@ -165,3 +166,46 @@ def test_an_empty_file(ask):
 
 def test_a_file_that_went_is_not_found(ask):
     assert ask(name="none.bin").status_code == 404
+
+
+def answer_to(path, *, receive, send):
+    """Let a file answer a client that is told by what it receives and how it takes what is sent."""
+    scope = {"type": "http", "method": "GET", "headers": []}
+    anyio.run(FileInParts(path, etag=ETAG, media_type="audio/flac"), scope, receive, send)
+
+
+def test_who_hangs_up_gets_no_more(tmp_path):
+    path = tmp_path / "clip.bin"
+    path.write_bytes(CONTENT)
+    gone, chunks = anyio.Event(), []
+
+    async def receive():
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            chunks.append(len(message["body"]))
+            gone.set()
+            await anyio.sleep(0.05)
+
+    answer_to(path, receive=receive, send=send)
+    assert chunks == [CHUNK_BYTES]
+
+
+def test_who_takes_nothing_is_given_up(tmp_path, monkeypatch):
+    path = tmp_path / "clip.bin"
+    path.write_bytes(CONTENT)
+    monkeypatch.setattr(ranges, "STALLED_AFTER_S", 0.05)
+    chunks = []
+
+    async def receive():
+        await anyio.sleep_forever()
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            chunks.append(len(message["body"]))
+            await anyio.sleep_forever()
+
+    answer_to(path, receive=receive, send=send)
+    assert chunks == [CHUNK_BYTES]

@@ -114,12 +114,12 @@ def drawn(plot, *args, **options):
 
 def test_files_are_what_their_suffix_says_and_not_large(figure, tmp_path):
     plot, *args = figure
-    for suffix, most in ((".png", 300_000), (".svg", 200_000), (".PNG", 300_000)):
+    for suffix, most in ((".png", 300_000), (".SVG", 200_000)):
         path = tmp_path / f"figure{suffix}"
         plot(*args, path)
         content = path.read_bytes()
         assert 3_000 < len(content) < most
-        if suffix == ".svg":
+        if suffix == ".SVG":
             assert ElementTree.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
         else:
             height, width = matplotlib.image.imread(io.BytesIO(content)).shape[:2]
@@ -129,9 +129,8 @@ def test_files_are_what_their_suffix_says_and_not_large(figure, tmp_path):
 
 def test_bytes_are_those_of_the_file(figure, tmp_path):
     plot, *args = figure
-    for form in ("svg", "png"):
-        plot(*args, tmp_path / f"figure.{form}")
-        assert figure_bytes(plot, *args, form=form) == (tmp_path / f"figure.{form}").read_bytes()
+    plot(*args, tmp_path / "figure.png", dpi=50)
+    assert figure_bytes(plot, *args, form="png", dpi=50) == (tmp_path / "figure.png").read_bytes()
 
 
 def test_settings_of_the_caller_change_nothing(figure):

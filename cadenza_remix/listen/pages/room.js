@@ -124,6 +124,7 @@ class Room {
   async refresh() {
     const { state } = this;
     if (!state.song) return;
+    this.say("Making it anew");
     await this.guarded("room-error", async (signal) => {
       const versions = await api.versions(state.song.id, state.listener.id, signal);
       const ids = new Set(versions.map(({ id }) => id));

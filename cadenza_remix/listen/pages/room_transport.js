@@ -6,14 +6,11 @@ import { Stage } from "./room_stage.js";
 import { SHORTEST_LOOP_S } from "./player.js";
 import { decibels, levelText, timeText } from "./room_text.js";
 
-const LOOP_S = 4;
-
 export class Transport {
   #player;
   #stage;
   #meters;
   #start_s = 0;
-  #loopFrom_s = null;
   #isDrawing = false;
 
   /** `onsay(text)` is told what a screen reader should say. */
@@ -27,19 +24,19 @@ export class Transport {
     byId("position").addEventListener("input", ({ target }) => player.seek(Number(target.value)));
     byId("volume").addEventListener("input", () => this.#setVolume());
     for (const name of ["loop-start", "loop-end"]) byId(name).addEventListener("change", () => this.#typedLoop());
-    addEventListener("resize", () => this.setPassage(this.#start_s, this.duration_s));
+    addEventListener("resize", () => this.#stage.setPassage(this.#start_s, this.duration_s));
     this.#setVolume();
   }
 
   setPassage(start_s, duration_s) {
     this.#start_s = start_s;
     this.duration_s = duration_s;
-    this.#loopFrom_s = null;
     byId("position").max = duration_s;
     byId("clock-end").textContent = `of ${timeText(start_s)}–${timeText(start_s + duration_s)}`;
     for (const name of ["loop-start", "loop-end"]) {
       Object.assign(byId(name), { min: start_s, max: (start_s + duration_s).toFixed(2) });
     }
+    this.#writeLoop({ start_s: 0, end_s: duration_s });
     this.#stage.setPassage(start_s, duration_s);
     this.changed();
   }
@@ -48,15 +45,14 @@ export class Transport {
     this.#player.toggle();
   }
 
-  /** Whole passage or the region last marked; without one, some seconds from here. */
+  /** The region that the fields show: the one last marked, at first the whole passage. */
   toggleLoop() {
     if (this.#player.loop) {
       this.#player.clearLoop();
       this.onsay("Loop off");
       return;
     }
-    const from = this.#typed("loop-start") ?? this.#player.position;
-    this.#mark(from, this.#typed("loop-end") ?? Math.min(this.#player.duration, from + LOOP_S));
+    this.#mark(this.#typed("loop-start") ?? 0, this.#typed("loop-end") ?? this.#player.duration);
   }
 
   loopFrom() {

@@ -14,6 +14,9 @@ export class VersionList {
     this.root = byId("versions");
     this.versions = [];
     this.root.addEventListener("change", (event) => onchoose(event.target.value));
+    // What somebody unfolds is shown, where the list scrolls.
+    const unfolded = ({ target }) => target.open && target.contains(document.activeElement) && target.scrollIntoView({ block: "nearest" });
+    this.root.addEventListener("toggle", unfolded, { capture: true });
   }
 
   /** Show versions by their groups. Groups of many parts are folded up unless the chosen version is in them. */

@@ -12,7 +12,7 @@ from cadenza_remix.report.figures import plot_spectrograms
 from cadenza_remix.report.page.clips import clips
 from cadenza_remix.report.page.contents import Contents
 from cadenza_remix.report.page.data_table import Cell, Column, data_table
-from cadenza_remix.report.page.markup import Html, element, join, missing, paragraph
+from cadenza_remix.report.page.markup import Html, element, how_to_read, join, missing, paragraph
 from cadenza_remix.report.page.pair_signals import PairSignals, pair_signals
 from cadenza_remix.report.page.pictures import picture
 from cadenza_remix.runs.finished import FinishedRun
@@ -20,9 +20,10 @@ from cadenza_remix.runs.progress import Progress
 
 _DPI = 110
 _SPECTROGRAM_WORDS = (
-    "Upper row: as it should be; lower row: as it is. In the middle what HAAQI compares: the reference, which is the "
-    "clean stem with this ear’s NAL-R, and the estimate, which is the enhanced stem. Darker is louder, relative to the "
-    "panel’s loudest point; what the lower panel has more of leaked in from other stems, what it lacks was lost."
+    "Spectrograms: the upper row is as it should be, the lower one as it is. In the middle stands what HAAQI compares: "
+    "the reference, which is the clean stem with this ear’s NAL-R, and the estimate, which is the enhanced stem. "
+    "Darker is louder, relative to the panel’s loudest point; what the lower panel has more of leaked in from other "
+    "stems, what it lacks was lost."
 )
 
 
@@ -32,7 +33,7 @@ def pairs_section(contents: Contents, *, audio: bool, progress: Progress) -> Htm
     if not chosen:
         return missing("Best and worst pairs need a run with both enhanced signals and scores.")
     progress.start("pairs", len(chosen))
-    parts: list[Html] = []
+    parts = [element("div", how_to_read(_SPECTROGRAM_WORDS), class_="spectrograms")]
     for run in contents.systems:
         best, worst = contents.extremes.get(run.name, ((), ()))
         if not best:
@@ -90,7 +91,7 @@ def _spectrograms(signals: PairSignals, ear: str, run: FinishedRun, pair: Pair) 
     alt = f"Spectrograms of {pair.song} for {pair.listener}, {run.name}: {', '.join(ordered)}."
     return picture(
         caption, alt, plot_spectrograms, ordered, form="png", dpi=_DPI, ear=ear, own_level=True,
-        start_s=signals.start_s, explanation=_SPECTROGRAM_WORDS,
+        start_s=signals.start_s,
     )  # fmt: skip
 
 
