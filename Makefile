@@ -24,7 +24,7 @@ demo: $(VENV)/.installed
 
 # The listening room on the demo's results: http://127.0.0.1:8765
 listen: demo
-	$(BIN)/cadenza-remix listen out/demo
+	$(BIN)/cadenza-remix listen out/demo --open
 
 test: $(VENV)/.models
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm and not world and not browser"

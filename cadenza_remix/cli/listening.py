@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -235,12 +237,18 @@ def _serve(
         if panel is not None:
             _tell_links(panel, address)
         tell(f"Listening {'room' if has_room else 'test'}: {address} (Ctrl-C ends it)")
-        if open_page:
-            import webbrowser
-
-            webbrowser.open(address)
+        if open_page and not _shown(address):
+            tell("No browser was found to open it in")
 
     serve(app, bound, on_listening=on_listening, verbose=verbose)
+
+
+def _shown(address: str) -> bool:
+    """Open a page in a browser with windows; one in the terminal would hold up the server."""
+    import webbrowser
+
+    has_windows = sys.platform in {"darwin", "win32"} or any(os.environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY"))
+    return has_windows and webbrowser.open(address)
 
 
 def _tell_links(panel: Panel, address: str) -> None:
@@ -248,5 +256,5 @@ def _tell_links(panel: Panel, address: str) -> None:
     links = panel.links(address)
     for number, link in links.participants.items():
         tell(f"Participant {number}: {link}")
-    token = f", token {links.admin_token}" if links.admin_token else ", with the token of the first start"
-    tell(f"Administrators: {links.admin}{token}")
+    token = f"token {links.admin_token}" if links.admin_token else "with the first start's token, or the environment's"
+    tell(f"Administrators: {links.admin}, {token}")

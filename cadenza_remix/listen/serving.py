@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -27,6 +29,8 @@ _GRACE_S = 2
 _MOST_CONNECTIONS = 500
 """Beyond, the answer is 503: each may hold a file open, and a process is allowed 1024 of them."""
 _KEEP_ALIVE_S = 30
+_SECRET = re.compile(r"(/(?:t|uploads)/)[^/?\s]+")
+"""Whoever knows such an address is that participant, or has that upload."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -115,10 +119,18 @@ def serve(
         timeout_graceful_shutdown=_GRACE_S,
         limit_concurrency=_MOST_CONNECTIONS,
     )
+    logging.getLogger("uvicorn.access").addFilter(_without_secrets)
     try:
         _Server(config, on_listening).run(sockets=[bound])
     finally:
         bound.close()
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    """Take out of a line of the access log what only one person should know."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(_SECRET.sub(r"\1...", arg) if isinstance(arg, str) else arg for arg in record.args)
+    return True
 
 
 class _Server(uvicorn.Server):

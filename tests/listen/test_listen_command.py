@@ -185,10 +185,14 @@ def test_all_addresses_are_warned_of_and_requests_logged_when_asked_for(demo):
         assert "warning: --host 0.0.0.0: everybody who can reach this machine" in server.output()
         assert httpx.get(f"{server.url}/api/room").status_code == 200
         assert httpx.get(f"{server.url}/api/room", headers={"host": "evil.example"}).status_code == 400
+        for secret in ("t/Sesame", "api/t/Sesame/trial?a=1", "api/uploads/Sesame"):
+            httpx.get(f"{server.url}/{secret}")
         deadline = time.monotonic() + 5
-        while "GET /api/room" not in server.output() and time.monotonic() < deadline:
+        while "/api/uploads/..." not in server.output() and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert "GET /api/room" in server.output()
+        for line in ("GET /api/room", "GET /t/...", "GET /api/t/.../trial?a=1", "GET /api/uploads/..."):
+            assert line in server.output()
+        assert "Sesame" not in server.output()
 
 
 def test_own_songs_can_be_brought(demo):
