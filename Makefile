@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: demo listen test test-slurm test-world test-browser lint parity bench scaling clean
+.PHONY: demo listen test test-slurm test-world test-browser lint parity parity-environments bench scaling clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml
@@ -68,6 +68,8 @@ lint: $(VENV)/.installed
 
 build/music.npz: $(VENV)/.installed
 	$(BIN)/python evaluation/music.py $@
+
+parity-environments: .venv-references/.installed .venv-spleeter/.installed
 
 parity: $(VENV)/.models .venv-references/.installed .venv-spleeter/.installed build/music.npz
 	$(BIN)/python evaluation/parity/run.py --music build/music.npz --references-python .venv-references/bin/python --spleeter-python .venv-spleeter/bin/python
