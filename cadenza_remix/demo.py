@@ -27,6 +27,7 @@ from cadenza_remix.runs.pool import Failure
 from cadenza_remix.runs.progress import Progress
 from cadenza_remix.runs.scoring import ScoreReport, score_clean_stems, score_mixtures, score_pairs
 from cadenza_remix.runs.songs import SongFile, find_songs
+from cadenza_remix.runs.stage_times import FOLDER as STAGE_TIMES_FOLDER
 from cadenza_remix.runs.stage_times import recorded_times
 from cadenza_remix.separation.separator import Separator
 
@@ -85,7 +86,7 @@ def run_demo(out: Path, *, separator: Separator, progress: Progress | None = Non
 
     made: dict[str, EnhanceReport] = {}
     for name in PRESETS:
-        with recorded_times(out / name, progress) as timed:
+        with recorded_times(out / name / STAGE_TIMES_FOLDER, progress) as timed:
             made[name] = enhance_songs(
                 [song],
                 listeners,
@@ -100,11 +101,11 @@ def run_demo(out: Path, *, separator: Separator, progress: Progress | None = Non
         clipped[name] = made[name].n_over_full_scale / made[name].n_remix_samples if made[name].n_remix_samples else 0.0
     for name, score in ((UNPROCESSED_CHAIN, score_mixtures), (UPPER_BOUND_CHAIN, score_clean_stems)):
         folder = out / name / "records" / "score"
-        with recorded_times(out / name, progress) as timed:
+        with recorded_times(out / name / STAGE_TIMES_FOLDER, progress) as timed:
             keep(name, score([song], references=references, listeners=listeners, records=folder, progress=timed))
     for name in PRESETS:
         folder = out / name / "records" / "score"
-        with recorded_times(out / name, progress) as timed:
+        with recorded_times(out / name / STAGE_TIMES_FOLDER, progress) as timed:
             keep(
                 name,
                 score_pairs(out / name, references=references, listeners=listeners, records=folder, progress=timed),

@@ -27,6 +27,9 @@ READABLE = "WAV, FLAC, MP3, OGG, M4A or MUSDB18 stem.mp4"
 BLOCK_LENGTH = 1 << 18
 """How many samples are read at once: 6 s at 44.1 kHz, 2 MB in stereo."""
 _AV_SUFFIXES = {".m4a", ".mp4", ".aac", ".m4b", ".mka", ".webm", ".wma"}
+# A file's content, not its name, tells FFmpeg what it is: a playlist or a session description by another name would
+# have it open other files and addresses.
+_AV_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,aac,matroska,webm,asf"
 _MIN_RATE, _MAX_RATE = 1000, 768_000
 """Sample rates in Hz of which music can be; a header with another one would be work without end."""
 _EXACT_LENGTH = {"WAV", "WAVEX", "RF64", "FLAC", "AIFF"}
@@ -260,7 +263,7 @@ def _properties(path: Path, stream_index: int) -> FileProperties:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with open_av(path) as container:
             codec = av_stream(container, path, stream_index).codec_context
             duration_s = container.duration / av.time_base if container.duration else None
             return FileProperties(codec.sample_rate, codec.channels, duration_s)
@@ -357,7 +360,7 @@ def _av_blocks(path: Path, stream_index: int) -> Iterator[NDArray[np.float32]]:
 
     empty = True
     try:
-        with av.open(str(path)) as container:
+        with open_av(path) as container:
             stream = av_stream(container, path, stream_index)
             n_channels, rate = stream.codec_context.channels, stream.codec_context.sample_rate
             for frame in container.decode(stream):
@@ -373,6 +376,13 @@ def _av_blocks(path: Path, stream_index: int) -> Iterator[NDArray[np.float32]]:
         raise unreadable(path, error) from error
     if empty:
         raise InputError("holds no audio", where=path, expected="at least one sample")
+
+
+def open_av(path: Path) -> Any:
+    """Open a file with PyAV: as one of the formats of `is_av`, and nothing but this file."""
+    import av
+
+    return av.open(f"file:{path}", options={"format_whitelist": _AV_FORMATS, "protocol_whitelist": "file"})
 
 
 def av_stream(container: Any, path: Path, stream_index: int) -> Any:

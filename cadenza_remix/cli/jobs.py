@@ -68,6 +68,7 @@ def enhance(
     from cadenza_remix.remix import load_chain
     from cadenza_remix.runs.enhancing import enhance_songs
     from cadenza_remix.runs.songs import find_songs
+    from cadenza_remix.runs.stage_times import FOLDER, recorded_times
     from cadenza_remix.separation.options import SeparationOptions
 
     found = find_songs(songs)
@@ -77,11 +78,13 @@ def enhance(
     # Checked by the dataclass itself.
     options = SeparationOptions(device=device, wiener=wiener, refine=refine, high_band=high_band)  # type: ignore[arg-type]
     chosen = open_separator(separator, options=options, rules=rules)
-    with shown_progress() as progress:
+    with shown_progress() as progress, recorded_times(out_folder / FOLDER, progress) as timed:
         report = enhance_songs(
             found, people, separator=chosen, chain=settings, out=out_folder, segments=cuts, wav=wav, n_workers=workers,
-            progress=progress,
+            progress=timed,
         )  # fmt: skip
+        if not report.n_made:
+            timed.forget()
     tell(f"{report.n_made} made, {report.n_found} found done, {len(report.failures)} failed: {out_folder}")
     if report.n_remix_samples:
         tell_clipping(report.n_over_full_scale / report.n_remix_samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,7 +71,7 @@ def _found(given: str, references: Path | None, music: list[Path], scores: Path 
     from cadenza_remix.runs.finished import find_runs
 
     name, equals, path = given.partition("=")
-    if not equals or Path(given).exists():
+    if not equals or os.path.exists(given):  # Path.exists raises where a name is too long
         return find_runs(given, references=references, music=music, scores=scores)
     if not name or not path:
         raise InputError("wrong run", where=given, expected="PATH or NAME=PATH")

@@ -73,6 +73,7 @@ def score(
     from cadenza_remix.report.scores import beside
     from cadenza_remix.runs.scoring import expected_pairs, plan_scores, run_scores
     from cadenza_remix.runs.sources import EntryFiles
+    from cadenza_remix.runs.stage_times import TABLE_ENDING, recorded_times
     from cadenza_remix.runs.validating import validate_entry
 
     people = load_listeners(listeners, only=listener or None)
@@ -114,7 +115,10 @@ def score(
             progress=progress,
         )
         plan = _in_order(plan, checked, entry, partial=partial, any_sound=any_sound, show_all=all_faults)
-        report = run_scores(plan, n_workers=workers, progress=progress)
+        with recorded_times(beside(out_file, TABLE_ENDING), progress) as timed:
+            report = run_scores(plan, n_workers=workers, progress=timed)
+            if len(report.records) == report.n_found:
+                timed.forget()
     if report.failures:
         tell(f"{len(report.records)} of {len(plan.pairs)} pairs scored; {out_file} is not written: it would lack some")
         leave_on_failures(report.failures)

@@ -35,6 +35,7 @@ reduced frequency selectivity on the intelligibility of speech in noise", J. Aco
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -73,10 +74,11 @@ _BAND_STEP_ERB = 0.5
 _LOWEST_ERB = 1.0
 # Envelopes follow changes up to this share of the band's width, and no faster than 75 Hz (as pyclarity's model does).
 _ENVELOPE_SHARE, _ENVELOPE_HZ = 0.75, 100.0
-# Bands are this many times wider sampled than the part that they carry: room for the envelope's square and for gains.
-_OVERSAMPLING = 2.5
-# About 6 s at 44.1 kHz at once, of which half a second at each end only lets the narrowest filters ring out.
-_PIECE_S, _MARGIN_S = 5.0, 0.5
+# Bands are sampled with room for what the gains add, and for the envelope's square as far as its smoothing lets it pass:
+# so many times the limit of the envelope, and no more than so many times the band's own width.
+_ROOM_HZ, _OVERSAMPLING = 10 * _ENVELOPE_SHARE * _ENVELOPE_HZ, 2.5
+# At most so much at once; half a second more at each end only lets the narrowest filters ring out.
+_PIECE_S, _MARGIN_S = 8.0, 0.5
 
 
 def simulator_names() -> tuple[str, ...]:
@@ -149,10 +151,11 @@ class _Band:
 def _hear_ear(samples: NDArray[np.float32], audiogram: Audiogram, sample_rate: int) -> NDArray[np.float32]:
     """Simulate one ear, piece by piece, in memory that does not grow with the length."""
     margin = int(_MARGIN_S * sample_rate)
-    step = int(_PIECE_S * sample_rate)
     n_samples = len(samples)
+    n_pieces = math.ceil(n_samples / (_PIECE_S * sample_rate))
     heard = np.empty(n_samples, dtype=np.float32)
-    n_piece = scipy.fft.next_fast_len(min(step, n_samples) + 2 * margin)
+    n_piece = scipy.fft.next_fast_len(math.ceil(n_samples / n_pieces) + 2 * margin)
+    step = n_piece - 2 * margin
     bands = _bands(n_piece, sample_rate)
     for first in range(0, n_samples, step):
         last = min(first + step, n_samples)
@@ -222,7 +225,8 @@ def _band(centre: float, index: int, n_bands: int, n_piece: int, sample_rate: in
     reach = 1.5 * _BAND_STEP_ERB
     low_hz = 0.0 if index == 0 else float(_hz_of_erb_number(centre - reach))
     high_hz = sample_rate / 2 if index == n_bands - 1 else float(_hz_of_erb_number(centre + reach))
-    n_bins = scipy.fft.next_fast_len(int(_OVERSAMPLING * (high_hz - low_hz) / bin_hz) + 8)
+    width_hz = high_hz - low_hz
+    n_bins = scipy.fft.next_fast_len(int(min(_OVERSAMPLING * width_hz, width_hz + _ROOM_HZ) / bin_hz) + 8)
     first = round((low_hz + high_hz) / 2 / bin_hz) - n_bins // 2
     bins_hz = np.arange(first, first + n_bins) * bin_hz
     inside = (bins_hz >= 0) & (bins_hz <= sample_rate / 2)

@@ -15,6 +15,7 @@ from cadenza_remix.audio.signal import EARS, STEMS
 from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.audiogram import Audiogram, Listener, load_listeners
+from cadenza_remix.listen.live import LiveChains
 from cadenza_remix.remix import Chain
 from cadenza_remix.runs.finished import FinishedRun, SongSources
 from cadenza_remix.runs.songs import first_file
@@ -62,6 +63,11 @@ class Library:
     name : str
         What it is called.
 
+    Attributes
+    ----------
+    live : LiveChains
+        Makes what no run has made.
+
     Raises
     ------
     InputError
@@ -77,6 +83,7 @@ class Library:
         name: str = "Listening room",
     ) -> None:
         self.name = name
+        self.live = LiveChains()
         self._songs = {song.id: song for song in songs}
         self._systems: dict[str, System] = {}
         for system in systems:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Coroutine
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from cadenza_remix.audio.signal import EARS, MUSIC_SAMPLE_RATE
-from cadenza_remix.errors import InputError, unknown_name
+from cadenza_remix.errors import CadenzaError, InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Audiogram, Listener
 from cadenza_remix.hearing.loss_simulation import simulator_names
 from cadenza_remix.hearing.severity import listener_grade
@@ -25,23 +27,36 @@ from cadenza_remix.listen.versions import render, versions_of
 MAX_CLIP_S = 60.0
 MOST_VERSIONS = 48
 """Of one request."""
-_SIMULATORS = {"simple": "Thresholds and loudness recruitment", "msbg": "MSBG (pyclarity)"}
+SIMULATORS = {
+    "simple": {"label": "Thresholds and loudness recruitment", "max_clip_s": MAX_CLIP_S},
+    # Most of a second of computing for each second of each version.
+    "msbg": {"label": "MSBG (pyclarity), slow: up to 15 s at once", "max_clip_s": 15.0},
+}
+"""What the page says of a simulator, and how long a passage may be heard through it."""
+MOST_SLOW_VERSIONS = 4
+"""Of one request through a simulator that cannot take the longest passage."""
 
-_Number = Annotated[float, Field(allow_inf_nan=False)]
+Made = TypeVar("Made")
+_Level = Annotated[float, Field(allow_inf_nan=False)]
+_Frequency = Annotated[float, Field(ge=20, le=24_000)]
 _Id = Annotated[str, Field(min_length=1, max_length=300)]
 
 
-class _Strict(BaseModel):
-    """A body whose keys are all known."""
+class GoneError(CadenzaError):
+    """Nobody waits for the answer any more."""
 
-    model_config = ConfigDict(extra="forbid")
+
+class _Strict(BaseModel):
+    """A body whose keys are all known, and whose numbers are numbers."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class AudiogramBody(_Strict):
     """Thresholds of one ear."""
 
-    frequencies_hz: Annotated[list[_Number], Field(min_length=2, max_length=MOST_FREQUENCIES)]
-    levels_db_hl: Annotated[list[_Number], Field(min_length=2, max_length=MOST_FREQUENCIES)]
+    frequencies_hz: Annotated[list[_Frequency], Field(min_length=2, max_length=MOST_FREQUENCIES)]
+    levels_db_hl: Annotated[list[_Level], Field(min_length=2, max_length=MOST_FREQUENCIES)]
 
     def audiogram(self, ear: str) -> Audiogram:
         """Return the audiogram, checked."""
@@ -85,19 +100,50 @@ def room_router(*, library: Library, clips: ClipStore, uploads: Uploads | None, 
         return listener_entry(library.add_listener(body.left.audiogram("left"), body.right.audiogram("right")))
 
     @router.post("/api/clips")
-    async def make_clips(body: ClipsBody) -> dict[str, Any]:
+    async def make_clips(body: ClipsBody, request: Request) -> dict[str, Any]:
         song, listener = library.song(body.song), library.listener(body.listener)
         if body.start_s >= song.duration_s:
             found = f"{body.start_s:g} s"
             raise InputError("begins after the song", where="start_s", expected=f"< {song.duration_s:g} s", found=found)
-        if body.simulator is not None and body.simulator not in simulator_names():
-            raise unknown_name("simulator", body.simulator, simulator_names())
+        if body.simulator is not None:
+            _check_simulator(body.simulator, body)
         jobs = [partial(_clip, library, clips, song, listener, version, body) for version in body.versions]
-        made = await pool.run_all(jobs)
+        made = await _unless_gone(request, pool.run_all(jobs))
         entries = [clip_entry(version, clip) for version, clip in zip(body.versions, made, strict=True)]
         return {"sample_rate": MUSIC_SAMPLE_RATE, "n_samples": made[0].n_samples, "clips": entries}
 
     return router
+
+
+def _check_simulator(name: str, body: ClipsBody) -> None:
+    """Refuse a simulator that is not there, and more of it than ends in reasonable time."""
+    if name not in simulator_names():
+        raise unknown_name("simulator", name, simulator_names())
+    most_s = SIMULATORS[name]["max_clip_s"]
+    if body.duration_s > most_s:
+        expected, found = f"at most {most_s:g} s", f"{body.duration_s:g} s"
+        raise InputError(f"too long for simulator {name}", where="duration_s", expected=expected, found=found)
+    if most_s < MAX_CLIP_S and len(body.versions) > MOST_SLOW_VERSIONS:
+        expected, found = f"at most {MOST_SLOW_VERSIONS}", len(body.versions)
+        raise InputError(f"too many for simulator {name}", where="versions", expected=expected, found=found)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, Made]) -> Made:
+    """Wait for work as long as the one who asked for it does; then it is cancelled."""
+
+    async def until_gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    made, gone = asyncio.ensure_future(work), asyncio.ensure_future(until_gone())
+    try:
+        await asyncio.wait({made, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not made.done():
+            raise GoneError("the one who asked has gone")
+        return made.result()
+    finally:
+        made.cancel()
+        gone.cancel()
 
 
 def clip_router(clips: ClipStore) -> APIRouter:
@@ -193,7 +239,7 @@ def _room(library: Library, uploads: Uploads | None) -> dict[str, Any]:
         "standard_audiograms": [
             {"id": listener.id, **audiogram_entry(listener.left)} for listener in library.standard_listeners
         ],
-        "simulators": [{"id": name, "label": _SIMULATORS.get(name, name)} for name in simulator_names()],
+        "simulators": [{"id": name, **SIMULATORS[name]} for name in simulator_names()],
         "limits": limits,
         "uploads": uploads is not None,
         "separator": uploads.separator if uploads is not None else None,

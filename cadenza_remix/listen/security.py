@@ -185,14 +185,11 @@ def _host_name(given: str) -> str | None:
 
 
 def _check_origin(headers: Headers) -> None:
-    origin = headers.get("origin")
-    site = headers.get("sec-fetch-site", "same-origin")
-    if site not in {"same-origin", "none"}:
-        raise Refused(403, "asked for by a page of another site")
-    if origin is None:
-        return
-    scheme, _, place = origin.partition("://")
-    if scheme not in {"http", "https"} or place.lower() != headers["host"].lower():
+    is_own = all(site in {"same-origin", "none"} for site in headers.getlist("sec-fetch-site"))
+    for origin in headers.getlist("origin"):
+        scheme, _, place = origin.partition("://")
+        is_own = is_own and scheme in {"http", "https"} and place.lower() == headers["host"].lower()
+    if not is_own:
         raise Refused(403, "asked for by a page of another site")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import logging
@@ -18,6 +19,7 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cadenza_remix.atomic import is_running, machine_token
 from cadenza_remix.errors import InputError, OutputError
@@ -29,6 +31,8 @@ _GRACE_S = 2
 _MOST_CONNECTIONS = 500
 """Beyond, the answer is 503: each may hold a file open, and a process is allowed 1024 of them."""
 _KEEP_ALIVE_S = 30
+HEADERS_WITHIN_S = 15.0
+"""A request's headers must be there so long after the connection, or after its first byte on one that is kept open."""
 _SECRET = re.compile(r"(/(?:t|uploads)/)[^/?\s]+")
 """Whoever knows such an address is that participant, or has that upload."""
 
@@ -109,7 +113,7 @@ def serve(
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=_Impatient,
         ws="none",
         log_level="info" if verbose else "error",
         access_log=verbose,
@@ -131,6 +135,39 @@ def _without_secrets(record: logging.LogRecord) -> bool:
     if isinstance(record.args, tuple):
         record.args = tuple(_SECRET.sub(r"\1...", arg) if isinstance(arg, str) else arg for arg in record.args)
     return True
+
+
+class _Impatient(H11Protocol):
+    """Uvicorn's protocol that does not wait for ever for headers: whoever sends none would hold a connection."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._set_deadline()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._set_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def _set_deadline(self) -> None:
+        """Begin to wait where no request is at hand; what comes meanwhile, byte after byte, does not begin it anew."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(HEADERS_WITHIN_S, self._give_up)
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cadenza_remix.audio.io import STEM_MP4_STREAMS, find_audio, is_stem_mp4
-from cadenza_remix.audio.resample import resample_samples
+from cadenza_remix.audio.io import STEM_MP4_STREAMS, is_stem_mp4
 from cadenza_remix.audio.signal import EARS, MUSIC_SAMPLE_RATE, STEMS, Audio
 from cadenza_remix.challenge.naming import channel_name, scale_path
 from cadenza_remix.challenge.pairs import Pair
@@ -25,8 +24,8 @@ from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.hearing.loss_simulation import hear_as
 from cadenza_remix.listen.library import Library, RoomSong, System, UnknownIdError
+from cadenza_remix.listen.live import LiveChains, Passage, StemFile
 from cadenza_remix.listen.passages import read_passage
-from cadenza_remix.remix import Chain, Enhanced, enhance_stems, soft_clip
 from cadenza_remix.runs.finished import FinishedRun, SongSources
 
 UNPROCESSED = "Unprocessed"
@@ -36,17 +35,8 @@ CLEAN = "Clean stems"
 SEPARATED = "Separated stems"
 ENHANCED = "Enhanced stems"
 
-_GRID = 441
-"""The grids of 44.1, 32 and 24 kHz meet every so many samples at 44.1 kHz (10 ms)."""
-_FILTERS_REACH_S = 0.3
-"""NAL-R, the band-pass's ringing and the resamplers, before and after a passage."""
-_TIME_CONSTANTS = 10
-"""After so many of its time constants a compressor has forgotten how it began (4.5e-5 of the gain is left)."""
-_LONGEST_LEAD_S = 30.0
-_SIMULATION_REACH_S = 0.5
-
-#: Gives the samples from ``first`` on, ``n_samples`` of them: float, shape (n_samples, 2), at 44.1 kHz.
-Passage = Callable[[int, int], NDArray[np.floating]]
+SIMULATION_REACH = MUSIC_SAMPLE_RATE // 2
+"""So many samples before and after a passage a simulator hears as well."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +103,8 @@ def render(
     name = f"{song.name}: {version_id}"
     if simulator is None:
         return Audio(passage(first, n_samples), MUSIC_SAMPLE_RATE, name)
-    reach = round(_SIMULATION_REACH_S * MUSIC_SAMPLE_RATE)
-    before = min(first, reach)
-    wide = Audio(passage(first - before, before + n_samples + reach), MUSIC_SAMPLE_RATE, name)
+    before = min(first, SIMULATION_REACH)
+    wide = Audio(passage(first - before, before + n_samples + SIMULATION_REACH), MUSIC_SAMPLE_RATE, name)
     heard = hear_as(wide, listener, simulator=simulator)
     return Audio(heard.samples[before : before + n_samples], MUSIC_SAMPLE_RATE, name)
 
@@ -144,24 +133,24 @@ def _offers(library: Library, song: RoomSong, listener: Listener) -> Iterator[tu
     if sources.mixture is not None:
         yield Version("mixture", "Mixture", UNPROCESSED, *whole), partial(_file, sources.mixture)
     for system in library.systems:
-        offer = _remix(system, song, listener)
+        offer = _remix(library.live, system, song, listener)
         if offer is not None:
             yield offer
     if sources.references is not None:
         for system in library.systems:
             if system.chain is not None:
                 version = Version(f"remix:clean:{system.name}", f"{system.name}, clean stems", CLEAN_REMIXES, *whole)
-                yield version, partial(_live_remix, _clean_stems(sources), listener, system.chain)
-        for stem, passage in _clean_stems(sources).items():
-            yield Version(f"clean:{stem}", f"{stem}, clean", CLEAN, *whole), passage
+                yield version, partial(library.live.remix, _clean_stems(sources), listener, system.chain)
+        for stem, file in _clean_stems(sources).items():
+            yield Version(f"clean:{stem}", f"{stem}, clean", CLEAN, *whole), file.passage
     for ending, label, kept in _kept_stems(library, song):
-        for stem, passage in _stems_in(kept).items():
-            yield Version(f"separated:{stem}{ending}", f"{stem}, {label}", SEPARATED, *whole), passage
+        for stem, file in _stems_in(kept).items():
+            yield Version(f"separated:{stem}{ending}", f"{stem}, {label}", SEPARATED, *whole), file.passage
     for system in library.systems:
-        yield from _ear_stems(system, song, listener)
+        yield from _ear_stems(library.live, system, song, listener)
 
 
-def _remix(system: System, song: RoomSong, listener: Listener) -> tuple[Version, Passage] | None:
+def _remix(live: LiveChains, system: System, song: RoomSong, listener: Listener) -> tuple[Version, Passage] | None:
     version_id, label = f"remix:{system.name}", system.name
     run, pair = system.run, Pair(song.name, listener.id)
     if run is not None and _is_of_run(run, song, listener):
@@ -173,10 +162,12 @@ def _remix(system: System, song: RoomSong, listener: Listener) -> tuple[Version,
     if kept is None or system.chain is None:
         return None
     version = Version(version_id, label, REMIXES, 0.0, song.duration_s)
-    return version, partial(_live_remix, _stems_in(kept), listener, system.chain)
+    return version, partial(live.remix, _stems_in(kept), listener, system.chain)
 
 
-def _ear_stems(system: System, song: RoomSong, listener: Listener) -> Iterator[tuple[Version, Passage]]:
+def _ear_stems(
+    live: LiveChains, system: System, song: RoomSong, listener: Listener
+) -> Iterator[tuple[Version, Passage]]:
     run, pair = system.run, Pair(song.name, listener.id)
     is_of_run = run is not None and _is_of_run(run, song, listener)
     kept = _stems_for(system, song)
@@ -190,7 +181,7 @@ def _ear_stems(system: System, song: RoomSong, listener: Listener) -> Iterator[t
                 start_s, end_s = (run.segments_s(pair) or {}).get("objective", (start_s, end_s))
                 passage = partial(_ear_file, file, EARS.index(ear), start_s)
             elif kept is not None and system.chain is not None:
-                passage = partial(_live_stem, _stems_in(kept), listener, system.chain, channel)
+                passage = partial(live.stem, _stems_in(kept), listener, system.chain, channel)
             else:
                 continue
             label = f"{system.name}: {stem}, {ear} ear"
@@ -248,65 +239,12 @@ def _scale_of(path: Path) -> float:
     raise InputError("scale file holds no scale", where=scale_file, expected="the peak as text, 0 or more")
 
 
-def _clean_stems(sources: SongSources) -> dict[str, Passage]:
+def _clean_stems(sources: SongSources) -> dict[str, StemFile]:
     assert sources.references is not None
     if is_stem_mp4(sources.references):
-        return {
-            stem: partial(read_passage, sources.references, stream_index=STEM_MP4_STREAMS.index(stem)) for stem in STEMS
-        }
-    return {stem: partial(_named_file, sources.references, stem) for stem in STEMS}
+        return {stem: StemFile(sources.references, STEM_MP4_STREAMS.index(stem)) for stem in STEMS}
+    return _stems_in(sources.references)
 
 
-def _stems_in(folder: Path) -> dict[str, Passage]:
-    return {stem: partial(_named_file, folder, stem) for stem in STEMS}
-
-
-def _named_file(folder: Path, name: str, first: int, n_samples: int) -> NDArray[np.float32]:
-    return read_passage(find_audio(folder, name), first, n_samples)
-
-
-def _live_remix(
-    stems: dict[str, Passage], listener: Listener, chain: Chain, first: int, n_samples: int
-) -> NDArray[np.float64]:
-    """Return a passage of the remix that a run would have written: softly clipped at its own rate, in 44.1 kHz."""
-    enhanced, skipped = _enhanced_around(stems, listener, chain, first, n_samples)
-    return _at_music_rate(soft_clip(enhanced.remix.samples), enhanced.remix.sample_rate, skipped, n_samples)
-
-
-def _live_stem(
-    stems: dict[str, Passage], listener: Listener, chain: Chain, channel: str, first: int, n_samples: int
-) -> NDArray[np.float64]:
-    enhanced, skipped = _enhanced_around(stems, listener, chain, first, n_samples)
-    audio = enhanced.stems[channel]
-    samples = np.zeros((n_samples, 2))
-    column = EARS.index(channel.partition("_")[0])
-    samples[:, column] = _at_music_rate(audio.samples[:, 0], audio.sample_rate, skipped, n_samples)
-    return samples
-
-
-def _enhanced_around(
-    stems: dict[str, Passage], listener: Listener, chain: Chain, first: int, n_samples: int
-) -> tuple[Enhanced, int]:
-    """Enhance a passage with what lies around it; return also how many samples at 44.1 kHz to skip."""
-    before = round(lead_s(chain) * MUSIC_SAMPLE_RATE)
-    begin = max(0, first - before) // _GRID * _GRID
-    end = first + n_samples + round(_FILTERS_REACH_S * MUSIC_SAMPLE_RATE)
-    parts = {stem: Audio(passage(begin, end - begin), MUSIC_SAMPLE_RATE) for stem, passage in stems.items()}
-    return enhance_stems(parts, listener, chain), first - begin
-
-
-def _at_music_rate(samples: NDArray[np.floating], rate: int, skipped: int, n_samples: int) -> NDArray[np.float64]:
-    resampled = resample_samples(np.asarray(samples, dtype=np.float64), rate, MUSIC_SAMPLE_RATE)
-    return resampled[skipped : skipped + n_samples].astype(np.float64, copy=False)
-
-
-def lead_s(chain: Chain) -> float:
-    """Return how long before a passage a chain must begin, so that it is as in the whole song.
-
-    Filters are exact. After ten of its slowest time constants a compressor's gain is within 0.0004 dB; one that takes
-    longer than three seconds begins half a minute before and is not as exact.
-    """
-    if chain.compressor is None:
-        return _FILTERS_REACH_S
-    slowest_s = max(chain.compressor.attack_ms, chain.compressor.release_ms) / 1000.0
-    return _FILTERS_REACH_S + min(_TIME_CONSTANTS * slowest_s + chain.compressor.rms_window_s, _LONGEST_LEAD_S)
+def _stems_in(folder: Path) -> dict[str, StemFile]:
+    return {stem: StemFile(folder / stem) for stem in STEMS}

@@ -1,8 +1,9 @@
 """How long the stages of a job took, and how much memory: measured from the progress that they tell.
 
 Records hold no times, so that equal inputs give equal bytes. What a session of ``enhance``, ``score`` or ``demo`` took
-lies beside them in a small file of its own, ``stage_times/<token>.json``, which no key covers and nothing needs. Runs
-made of shards have journals instead (`cadenza_remix.runs.shards.history`).
+lies beside them in a small file of its own, which no key covers and nothing needs: ``<run>/stage_times/<token>.json``,
+of ``score`` in ``<table>_stage_times/``. Runs made of shards have journals instead
+(`cadenza_remix.runs.shards.history`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from cadenza_remix.errors import OutputError
 from cadenza_remix.runs.progress import NoProgress, Progress
 
 FOLDER = "stage_times"
+"""Where a run's sessions are noted, below its folder."""
+TABLE_ENDING = "_stage_times"
+"""What the folder beside a table of ``score`` is called, after the table's name."""
 _FORMAT = 1
 
 
@@ -84,6 +88,12 @@ class TimedProgress:
         """Pass a message on."""
         self._inner.say(message)
 
+    def forget(self) -> None:
+        """Take back what was measured: nothing came of it."""
+        with self._lock:
+            self._done.clear()
+            self._took_s.clear()
+
     @property
     def stages(self) -> dict[str, StageTime]:
         """Return what was measured so far, by stage."""
@@ -91,8 +101,8 @@ class TimedProgress:
 
 
 @contextmanager
-def recorded_times(folder: Path, progress: Progress | None = None) -> Iterator[Progress]:
-    """Yield a progress that measures; what was done is noted below ``folder`` in the end, also after an error.
+def recorded_times(folder: Path, progress: Progress | None = None) -> Iterator[TimedProgress]:
+    """Yield a progress that measures; what was done is noted in ``folder`` in the end, also after an error.
 
     Nothing is written when nothing was done. A file that cannot be written is told, and stops nobody.
     """
@@ -104,14 +114,14 @@ def recorded_times(folder: Path, progress: Progress | None = None) -> Iterator[P
             peak, worker_peak = _peaks()
             times = SessionTimes(began.isoformat(timespec="seconds"), timed.stages, peak, worker_peak, _n_cores())
             try:
-                write_json(folder / FOLDER / f"{secrets.token_hex(8)}.json", {"format": _FORMAT, **asdict(times)})
+                write_json(folder / f"{secrets.token_hex(8)}.json", {"format": _FORMAT, **asdict(times)})
             except OutputError as error:
                 timed.say(f"how long it took is not noted: {error}")
 
 
 def read_stage_times(folder: Path) -> list[SessionTimes]:
-    """Return the sessions noted below a folder, the earliest first; what cannot be understood is left out."""
-    found = (_read(path) for path in sorted((folder / FOLDER).glob("*.json")))
+    """Return the sessions noted in a folder, the earliest first; what cannot be understood is left out."""
+    found = (_read(path) for path in sorted(folder.glob("*.json")))
     return sorted((times for times in found if times is not None), key=lambda times: times.began)
 
 

@@ -25,6 +25,7 @@ from cadenza_remix.hearing.nalr import NalrSettings
 from cadenza_remix.remix import Chain, load_chain
 from cadenza_remix.runs.enhancing import enhance_songs
 from cadenza_remix.runs.songs import SongFile
+from cadenza_remix.runs.stage_times import FOLDER, recorded_times
 from cadenza_remix.separation.loading import choose_separator, is_model_path, load_separator, separator_names
 from cadenza_remix.separation.options import SeparationOptions
 from cadenza_remix.separation.separator import Separator
@@ -92,7 +93,7 @@ def enhance(config: DictConfig) -> int:
         for song in task.batch_songs
     ]
     print(f"{len(task.pairs)} of {len(task.all_pairs)} pairs, {separator.name}, chain {chain.name} -> {out}")
-    with shown_progress() as progress:
+    with shown_progress() as progress, recorded_times(out / FOLDER, progress) as timed:
         report = enhance_songs(
             songs,
             task.listeners,
@@ -102,7 +103,7 @@ def enhance(config: DictConfig) -> int:
             pairs=from_another_song(task.pairs, batch=config.evaluate.batch, n_batches=config.evaluate.batch_size),
             segments=task.segments,
             n_workers=config.n_workers,
-            progress=progress,
+            progress=timed,
         )
     print(f"made {report.n_made}, found done {report.n_found}, samples over full scale {report.n_over_full_scale}")
     for failure in report.failures:

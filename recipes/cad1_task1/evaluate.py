@@ -18,6 +18,7 @@ from cadenza_remix.challenge.task import Task
 from cadenza_remix.console import exit_status, print_error, shown_progress
 from cadenza_remix.errors import InputError
 from cadenza_remix.runs.scoring import score_pairs
+from cadenza_remix.runs.stage_times import FOLDER, recorded_times
 
 
 def merge(task: Task, folder: Path, n_batches: int) -> Path:
@@ -36,7 +37,7 @@ def evaluate(config: DictConfig) -> int:
         print(merge(task, folder, config.evaluate.batch_size))
         return 0
     print(f"{len(task.pairs)} of {len(task.all_pairs)} pairs in {folder}")
-    with shown_progress() as progress:
+    with shown_progress() as progress, recorded_times(folder / FOLDER, progress) as timed:
         report = score_pairs(
             folder / ENHANCED_FOLDER,
             references=config.path.music_dir,
@@ -47,7 +48,7 @@ def evaluate(config: DictConfig) -> int:
             scorer=config.evaluate.scorer,
             noise=config.evaluate.noise,
             n_workers=config.n_workers,
-            progress=progress,
+            progress=timed,
         )
     for failure in report.failures:
         print_error(f"{failure.unit}: {failure.error}")

@@ -20,14 +20,15 @@ export function createContext(sampleRate = 44100) {
   return new AudioContext({ sampleRate, latencyHint: "interactive" });
 }
 
+/** The bytes of a file. Errors carry the `status` of the answer, 0 where none came. */
 async function fetched(url, signal) {
   try {
     const response = await fetch(url, { signal });
     if (response.ok) return await response.arrayBuffer();
-    throw new Error(`${url}: the server answered ${response.status}; choose it again`);
+    throw Object.assign(new Error(`${url}: the server answered ${response.status}; choose it again`), { status: response.status });
   } catch (error) {
-    if (error instanceof TypeError) throw new Error("the sound did not come: is the server still running?");
-    throw error;
+    if (!(error instanceof TypeError)) throw error;
+    throw Object.assign(new Error("the sound did not come: is the server still running?"), { status: 0 });
   }
 }
 
@@ -80,6 +81,11 @@ export class Player {
     return this.#take !== null;
   }
 
+  /** Whether the browser or the system holds all sound back: before a first click, during a call. Time stands still. */
+  get isHeld() {
+    return this.#context.state !== "running" && !this.#isOffline();
+  }
+
   get selected() {
     return this.#selected;
   }
@@ -128,11 +134,15 @@ export class Player {
   async load(id, url, { gain = 1, scale = 1, signal = undefined } = {}) {
     const ticket = Symbol(id);
     this.#loading.set(id, ticket);
-    const buffer = await this.#context.decodeAudioData(await fetched(url, signal));
-    if (this.#loading.get(id) !== ticket) return false;
-    this.#loading.delete(id);
-    this.add(id, buffer, { gain, scale });
-    return true;
+    try {
+      const buffer = await this.#context.decodeAudioData(await fetched(url, signal));
+      // Decoding cannot be stopped: what was dropped in the meantime must not be taken for what was asked for since.
+      if (signal?.aborted || this.#loading.get(id) !== ticket) return false;
+      this.add(id, buffer, { gain, scale });
+      return true;
+    } finally {
+      if (this.#loading.get(id) === ticket) this.#loading.delete(id);
+    }
   }
 
   /** Take a version whose samples are there already. */
@@ -182,13 +192,15 @@ export class Player {
 
   /** Start where it rests. Gives the promise of the context's own start, which a browser may hold until a click. */
   play(when = undefined) {
-    if (this.#take || this.#voices.size === 0) return Promise.resolve();
-    const frame = when === undefined ? this.#soon() : this.#frames(when);
-    if (this.#restFrame >= this.#endFrame()) this.#restFrame = 0;
-    this.#begin(frame, this.#restFrame, true);
-    this.#changed("play");
+    if (this.#voices.size === 0) return Promise.resolve();
+    if (!this.#take) {
+      const frame = when === undefined ? this.#soon() : this.#frames(when);
+      if (this.#restFrame >= this.#endFrame()) this.#restFrame = 0;
+      this.#begin(frame, this.#restFrame, true);
+      this.#changed("play");
+    }
     // The clock of a suspended context stands still, so what was scheduled above is still in time when it starts.
-    return this.#context.state === "suspended" && !this.#isOffline() ? this.#context.resume() : Promise.resolve();
+    return this.isHeld ? this.#context.resume() : Promise.resolve();
   }
 
   pause() {
@@ -199,9 +211,11 @@ export class Player {
     this.#changed("pause");
   }
 
+  /** What plays but is held back goes on: nobody wants to pause what cannot be heard. Gives the promise of `play`. */
   toggle() {
-    if (this.playing) this.pause();
-    else this.play();
+    if (!this.playing || this.isHeld) return this.play();
+    this.pause();
+    return Promise.resolve();
   }
 
   seek(seconds) {

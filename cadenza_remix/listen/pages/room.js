@@ -3,6 +3,7 @@
 import { createContext, Player } from "./player.js";
 import { readAddress, writeAddress } from "./room_address.js";
 import * as api from "./room_api.js";
+import { Attempts, isBack } from "./room_attempts.js";
 import { AudiogramEditor } from "./room_audiogram.js";
 import { Choices, FIRST_LENGTH_S } from "./room_choices.js";
 import { byId, tell } from "./room_dom.js";
@@ -15,11 +16,30 @@ import { Transport } from "./room_transport.js";
 import { OwnSong } from "./room_upload.js";
 import { VersionList } from "./room_versions.js";
 
+const NO_STEMS = "No remix for this audiogram: the run kept no separated stems to make one from.";
+
 /** What can be heard at once without waiting. */
 const isFirst = ({ id }) => id === "mixture" || (id.startsWith("remix:") && !id.startsWith("remix:clean:"));
 
+const isRemix = ({ id }) => id.startsWith("remix:");
+
+/** A listener whose audiogram was drawn here; the server names them so. */
+const isDrawn = ({ id }) => id.startsWith("custom-");
+
 /** What changes with the audiogram. With a simulated hearing loss, everything does. */
 const isForListener = (id) => id.startsWith("remix:") || id.startsWith("stem:");
+
+/** What an address asks for and is not here, in words. A drawn audiogram's name is known to its server only. */
+function missingOf(asked, { song, listener, version, simulator }) {
+  const isDrawn = asked.listener?.startsWith("custom-");
+  const pairs = [
+    ["song", asked.song, song?.id],
+    ["listener", isDrawn && asked.ears ? null : asked.listener, listener.id],
+    ["version", asked.version, version],
+    ["hearing", asked.simulator, simulator],
+  ];
+  return pairs.filter(([, wanted, shown]) => wanted && wanted !== shown).map(([word, wanted]) => `${word} ${wanted}`);
+}
 
 class Room {
   constructor(description) {
@@ -31,7 +51,8 @@ class Room {
       passage: () => this.showPassage(),
     });
     this.player = new Player(createContext());
-    this.transport = new Transport(this.player, (text) => this.say(text));
+    const onerror = (line) => tell(byId("transport-error"), line);
+    this.transport = new Transport(this.player, { onsay: (text) => this.say(text), onerror });
     this.pictures = new Pictures(byId("waveform"), byId("spectrogram"));
     const chains = description.systems.filter(({ chain }) => chain);
     const notes = new Map(chains.map(({ name, chain }) => [`remix:${name}`, chainText(chain)]));
@@ -41,7 +62,9 @@ class Room {
       standards: description.standard_audiograms,
       onedit: (ears) => this.hearFor(ears),
     });
+    this.attempts = new Attempts({ onbusy: (text) => this.busy(text), onforgotten: () => this.tellAgain() });
     this.former = null;
+    this.onheard = null;
     this.state = { song: null, listener: null, version: "mixture", simulator: null };
     this.edits = 0;
     this.player.onchange = (what) => this.changed(what);
@@ -65,6 +88,8 @@ class Room {
     this.choices.setPassage(state.song, asked.start_s ?? 0, asked.duration_s ?? FIRST_LENGTH_S);
     if (asked.ears) await this.takeDrawn(asked.ears);
     await this.showPassage();
+    const missing = missingOf(asked, state);
+    tell(byId("address-note"), missing.length ? `Not here, so something else is shown: ${missing.join(", ")}.` : null);
   }
 
   async allowUploads() {
@@ -106,14 +131,14 @@ class Room {
     this.pictures.clear();
     this.former = null;
     this.transport.setPassage(this.choices.start_s, this.choices.duration_s);
+    byId("now").textContent = state.song ? "Loading" : "No song here yet: bring your own";
+    byId("now-detail").textContent = state.song?.name ?? "";
     if (!state.song) {
-      byId("now").textContent = "No song here yet: bring your own";
+      this.list.show([], null, {});
       return;
     }
-    await this.guarded("room-error", async (signal) => {
-      this.busy("Loading");
-      const versions = await api.versions(state.song.id, state.listener.id, signal);
-      if (!versions.some(({ id }) => id === state.version)) state.version = versions[0].id;
+    await this.renewed("Loading", async (signal) => {
+      const versions = await this.versions(signal);
       this.showVersions(versions);
       const wanted = versions.filter((one) => isFirst(one) || one.id === state.version).map(({ id }) => id);
       await this.fetchInTurn(wanted);
@@ -123,12 +148,11 @@ class Room {
   /** Another listener or way of hearing: the same passage, swapped while it plays. */
   async refresh() {
     const { state } = this;
-    if (!state.song) return;
+    if (!state.song) return false;
     this.say("Making it anew");
-    await this.guarded("room-error", async (signal) => {
-      const versions = await api.versions(state.song.id, state.listener.id, signal);
+    return this.renewed("Making it anew", async (signal) => {
+      const versions = await this.versions(signal);
       const ids = new Set(versions.map(({ id }) => id));
-      if (!ids.has(state.version)) state.version = ids.has("mixture") ? "mixture" : versions[0].id;
       const isKept = (id) => !isForListener(id) && state.simulator === null && this.passage.isPlain(id);
       const firsts = versions.filter(isFirst).map(({ id }) => id);
       const all = [state.version, ...this.player.ids, ...firsts];
@@ -139,27 +163,38 @@ class Room {
     });
   }
 
-  /** What is heard first, then the rest. */
+  /** What can be heard; the chosen version is one of them. */
+  async versions(signal) {
+    const { state } = this;
+    const versions = await api.versions(state.song.id, state.listener.id, signal);
+    if (versions.length === 0) throw new Error(`nothing of ${state.song.name} can be heard for ${this.listenerName()}`);
+    if (!versions.some(({ id }) => id === state.version)) state.version = versions[0].id;
+    return versions;
+  }
+
+  /** What is heard first, then the rest. Another choice in the meantime is heard, not this one. */
   async fetchInTurn(wanted) {
     const { version } = this.state;
     if (await this.passage.fetch(this.request(), wanted.filter((id) => id === version))) {
-      this.show(version);
+      if (version === this.state.version) this.show(version);
       await this.passage.fetch(this.request(), wanted.filter((id) => id !== version));
     }
   }
 
-  /** Run with everything before it dropped; tell what goes wrong in its place. */
-  async guarded(place, work) {
+  /** Run with everything before it dropped. */
+  renewed(text, work) {
     const signal = this.passage.renew();
-    tell(byId(place), null);
     this.remember();
-    try {
+    return this.attempts.run(signal, text, async () => {
       await work(signal);
-    } catch (error) {
-      if (!signal.aborted) tell(byId(place), error.message);
-    } finally {
-      if (!signal.aborted) this.busy(null);
-    }
+      this.remember();
+    });
+  }
+
+  /** A server that was started anew does not know the drawn audiogram. */
+  async tellAgain() {
+    const { listener } = this.state;
+    if (isDrawn(listener)) this.state.listener = await api.addListener({ left: listener.left, right: listener.right });
   }
 
   showVersions(versions) {
@@ -170,7 +205,7 @@ class Room {
   }
 
   /** The visitor wants this version: at once where it is loaded, else as soon as it is. */
-  async choose(id) {
+  choose(id) {
     const { state } = this;
     if (state.version !== id && this.player.has(state.version)) this.former = state.version;
     state.version = id;
@@ -180,20 +215,17 @@ class Room {
       this.show(id);
       return;
     }
-    this.say(`Loading ${this.list.label(id)}`);
-    this.busy(`Loading ${this.list.label(id)}`);
-    tell(byId("room-error"), null);
-    try {
+    const text = `Loading ${this.list.label(id)}`;
+    this.say(text);
+    this.attempts.run(this.passage.signal, text, async () => {
       if ((await this.passage.fetch(this.request(), [id])) && state.version === id) this.show(id);
-    } catch (error) {
-      tell(byId("room-error"), error.message);
-    }
-    this.busy(null);
+    });
   }
 
   show(id) {
     if (!this.player.has(id)) return;
     this.player.select(id);
+    this.passage.heard(id);
     this.list.choose(id);
     this.describe();
     this.say(`Hearing ${this.list.label(id)}`);
@@ -206,18 +238,19 @@ class Room {
     if (!buffer) return;
     const name = this.list.label(id);
     const lufs = this.passage.loudness(id);
+    const loudness = lufs === null ? "Silent" : `${levelText(lufs)} LUFS before levelling`;
     byId("now").textContent = name;
     const through = this.state.simulator ? ", through a simulated hearing loss" : "";
-    byId("now-detail").textContent = `${this.list.group(id)}. ${this.state.song.name}, for ${this.listenerName()}${through}. ${levelText(lufs)} LUFS before levelling`;
-    this.pictures.show(buffer, this.passage.drawnGain(id), name);
+    byId("now-detail").textContent = `${this.list.group(id)}. ${this.state.song.name}, for ${this.listenerName()}${through}. ${loudness}`;
+    this.pictures.show(buffer, this.passage.peakDbfs(id), name);
     const other = this.former !== null && this.former !== id ? this.former : null;
     byId("former").disabled = other === null;
     byId("former").textContent = other === null ? "Back to the former" : `Back to ${this.list.label(other)}`;
   }
 
   listenerName() {
-    const { id } = this.state.listener;
-    return id.startsWith("custom-") ? "the audiogram as drawn" : id;
+    const { listener } = this.state;
+    return isDrawn(listener) ? "the audiogram as drawn" : listener.id;
   }
 
   back() {
@@ -239,7 +272,11 @@ class Room {
 
   chooseListener(id) {
     const listener = this.choices.listeners.get(id);
+    // An edit that is under way is no longer wanted.
     this.edits += 1;
+    this.onheard = null;
+    byId("audiogram-status").textContent = "";
+    tell(byId("audiogram-error"), null);
     this.state.listener = listener;
     this.editor.setOwn(listener);
     this.editor.show(listener);
@@ -258,27 +295,41 @@ class Room {
     const edit = (this.edits += 1);
     tell(byId("audiogram-error"), null);
     byId("audiogram-status").textContent = "Making it anew …";
-    try {
-      const listener = await api.addListener(ears);
-      if (edit !== this.edits) return;
-      this.state.listener = listener;
-      this.choices.setDrawn(listener);
-    } catch (error) {
+    const listener = await this.drawnListener(ears, edit);
+    if (edit !== this.edits) return;
+    if (listener === null) {
       byId("audiogram-status").textContent = "";
-      tell(byId("audiogram-error"), error.message);
       return;
     }
-    const { listener } = this.state;
+    this.state.listener = listener;
+    this.choices.setDrawn(listener);
     this.onheard = (what) => {
       const seconds = ((performance.now() - asked_ms) / 1000).toFixed(1);
       byId("audiogram-status").textContent = `${listener.severity} loss. ${what} after ${seconds} s`;
     };
-    await this.refresh();
-    if (edit !== this.edits || !this.onheard) return;
-    // What does not depend on the audiogram is heard as it was; or something went wrong, and is told there.
-    if (byId("room-error").hidden) this.onheard("Made");
-    else byId("audiogram-status").textContent = "";
+    const isMade = await this.refresh();
+    if (edit !== this.edits) return;
+    if (!this.list.versions.some(isRemix)) {
+      byId("audiogram-status").textContent = NO_STEMS;
+    } else if (this.onheard) {
+      // What does not depend on the audiogram is heard as it was; what went wrong is told elsewhere.
+      if (isMade) this.onheard("Made");
+      else byId("audiogram-status").textContent = "";
+    }
     this.onheard = null;
+  }
+
+  /** The listener of a drawn audiogram, as soon as the server is there; null when it does not take it. */
+  async drawnListener(ears, edit) {
+    const { signal } = this.passage;
+    try {
+      return await api.addListener(ears);
+    } catch (error) {
+      if (edit !== this.edits) return null;
+      if (error.status === 0 && (await isBack(signal))) return this.drawnListener(ears, edit);
+      if (edit === this.edits) tell(byId("audiogram-error"), error.message);
+      return null;
+    }
   }
 
   /** The drawn audiogram of an address. */
@@ -344,6 +395,12 @@ class Room {
     byId("status").textContent = text;
   }
 }
+
+// A link within the page moves the focus; its name would take the place of the view in the address.
+document.querySelector(".skip-link").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId("player").focus();
+});
 
 // Another view pasted into the address; what is written there by this page itself does not come here.
 addEventListener("hashchange", () => location.reload());

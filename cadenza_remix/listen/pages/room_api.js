@@ -42,7 +42,7 @@ async function ask(path, { method = "GET", body = undefined, signal = undefined,
 
 const part = encodeURIComponent;
 
-export const room = () => ask("/api/room");
+export const room = (signal) => ask("/api/room", { signal });
 export const versions = (song, listener, signal) =>
   ask(`/api/songs/${part(song)}/versions?listener=${part(listener)}`, { signal });
 export const clips = (request, signal) => ask("/api/clips", { method: "POST", body: request, signal });
@@ -51,9 +51,11 @@ export const uploadState = (token) => ask(`/api/uploads/${part(token)}`);
 export const removeUpload = (token) => ask(`/api/uploads/${part(token)}`, { method: "DELETE" });
 
 /** Send a file. Only this old interface tells how much has gone. */
-export function upload(file, onshare) {
+export function upload(file, onshare, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
+    signal.addEventListener("abort", () => request.abort(), { once: true });
+    request.onabort = () => reject(signal.reason);
     request.open("POST", `/api/uploads?name=${part(file.name)}`);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.responseType = "json";

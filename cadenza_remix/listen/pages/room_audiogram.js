@@ -48,8 +48,14 @@ export class AudiogramEditor {
     return { left: copied(this.#ears.left), right: copied(this.#ears.right) };
   }
 
-  /** Show a listener's. The points stay where they are while the same frequencies are shown, so that focus is kept. */
+  /** Show a listener's, in place of any edit that has not come to rest. */
   show(listener) {
+    this.#settled.cancel();
+    this.#show(listener);
+  }
+
+  /** The points stay where they are while the same frequencies are shown, so that focus is kept. */
+  #show(listener) {
     const isSame = ["left", "right"].every((ear) => String(this.#ears[ear]?.frequencies_hz) === String(listener[ear].frequencies_hz));
     this.#ears = { left: copied(listener.left), right: copied(listener.right) };
     if (!isSame) this.#build();
@@ -68,7 +74,7 @@ export class AudiogramEditor {
   }
 
   #edit(ears) {
-    this.show(ears);
+    this.#show(ears);
     this.#settled();
   }
 

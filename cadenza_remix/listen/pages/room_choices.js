@@ -4,9 +4,20 @@ import { byId, element, option } from "./room_dom.js";
 
 export const FIRST_LENGTH_S = 30;
 const SHORTEST_S = 1;
-const LOSS_HINT =
-  "For people with normal hearing: raised thresholds and the steep growth of loudness of this audiogram are put on all " +
-  "versions. Loudness is matched before the loss, so that what is lost stays lost.";
+const LOSS_HINTS = {
+  simple:
+    "A rough model for people with normal hearing: raised thresholds and the steep growth of loudness of this audiogram, " +
+    "on all versions. Not in it: blurred frequencies, dead regions, tinnitus.",
+  msbg:
+    "A model for people with normal hearing: raised thresholds, steep growth of loudness and blurred frequencies of this " +
+    "audiogram, on all versions. Not in it: dead regions, tinnitus.",
+};
+const LOSS_LEVELS = "It is no hearing aid and no diagnosis. Loudness is matched before the loss, so that what is lost stays lost.";
+
+/** Rounded down, but for what binary fractions lack of a whole one. */
+const hundredths = (seconds) => Math.floor(100 * seconds + 1e-6) / 100;
+
+const typed = (name, otherwise) => (byId(name).value === "" ? otherwise : Number(byId(name).value));
 
 export class Choices {
   /** `on` is told of each choice: song(id), listener(id), simulator(id or null), passage(start_s, duration_s). */
@@ -38,7 +49,7 @@ export class Choices {
     byId("song").value = song?.id ?? "";
     byId("listener").value = listener.id;
     byId("simulator").value = simulator ?? "";
-    byId("simulator-hint").textContent = simulator ? LOSS_HINT : "";
+    byId("simulator-hint").textContent = simulator ? [LOSS_HINTS[simulator], LOSS_LEVELS].filter(Boolean).join(" ") : "";
   }
 
   /** Keep a passage inside its song, and show it. Whole hundredths read well; the end of the song is never passed. */
@@ -46,11 +57,11 @@ export class Choices {
     this.song = song;
     const whole = song?.duration_s ?? FIRST_LENGTH_S;
     const shortest = Math.min(SHORTEST_S, whole);
-    this.start_s = Math.floor(Math.min(Math.max(0, start_s), whole - shortest) * 100) / 100;
+    this.start_s = hundredths(Math.min(Math.max(0, start_s), whole - shortest));
     const longest = Math.min(whole - this.start_s, this.maxLength_s);
     this.duration_s = Math.min(longest, Math.max(shortest, duration_s));
-    Object.assign(byId("start"), { value: this.start_s, max: Math.floor((whole - shortest) * 100) / 100 });
-    Object.assign(byId("length"), { value: Math.floor(this.duration_s * 100) / 100, max: Math.min(whole, this.maxLength_s) });
+    Object.assign(byId("start"), { value: this.start_s, max: hundredths(whole - shortest) });
+    Object.assign(byId("length"), { value: hundredths(this.duration_s), max: Math.min(whole, this.maxLength_s) });
     byId("earlier").disabled = this.start_s <= 0;
     byId("later").disabled = this.start_s + this.duration_s >= whole - 0.02;
   }
@@ -77,7 +88,7 @@ export class Choices {
   }
 
   #typed() {
-    this.#passage(Number(byId("start").value) || 0, Number(byId("length").value) || FIRST_LENGTH_S);
+    this.#passage(typed("start", 0), typed("length", FIRST_LENGTH_S));
   }
 
   #move(by) {

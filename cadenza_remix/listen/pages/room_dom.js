@@ -31,11 +31,13 @@ export function tell(place, line) {
   place.textContent = line ?? "";
 }
 
-/** Call only when nothing has come for a while. */
+/** Call only when nothing has come for a while; `cancel` drops what waits. */
 export function debounced(delay_ms, call) {
   let timer = 0;
-  return (...values) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => call(...values), delay_ms);
+  const cancel = () => clearTimeout(timer);
+  const later = () => {
+    cancel();
+    timer = setTimeout(call, delay_ms);
   };
+  return Object.assign(later, { cancel });
 }

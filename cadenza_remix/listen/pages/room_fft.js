@@ -3,7 +3,7 @@
 export const FFT_LENGTH = 4096;
 export const LOW_HZ = 50;
 export const HIGH_HZ = 16000;
-const RANGE_DB = 70;
+export const RANGE_DB = 70;
 
 export class Fft {
   constructor(length) {
@@ -81,7 +81,7 @@ function bulk(power, rate) {
   return total > 0 ? { from_hz: at(0.05), to_hz: at(0.95) } : { from_hz: 0, to_hz: 0 };
 }
 
-/** Levels of 0 to 255 over 70 dB below the strongest, column after column, each from the lowest row up. */
+/** Levels of 0 to 255 over `RANGE_DB` below the strongest, column after column, each from the lowest row up. */
 export function spectrogram(samples, rate, columns, rows) {
   const fft = new Fft(FFT_LENGTH);
   const window = Float64Array.from({ length: FFT_LENGTH }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / FFT_LENGTH));

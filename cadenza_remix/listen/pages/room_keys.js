@@ -1,9 +1,21 @@
 /** Keys of the whole page. A key that the focused control uses itself is left to it. */
 
+import { byId } from "./room_dom.js";
+
 const TYPED = 'input[type="number"], input[type="text"], select, textarea, [contenteditable]';
 
+/** Letters, digits and signs can be switched off: who speaks to a computer, or touches keys by accident, needs that. */
+const KEPT = "listening-room-single-keys";
+
+function offerSwitch(box) {
+  box.checked = localStorage.getItem(KEPT) !== "off";
+  box.addEventListener("change", () => localStorage.setItem(KEPT, box.checked ? "on" : "off"));
+}
+
 function isTaken(event, target) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented) return true;
+  // Where [ is typed with AltGr, that reads as Ctrl and Alt on some systems.
+  const isCommand = (event.ctrlKey || event.metaKey || event.altKey) && !event.getModifierState("AltGraph");
+  if (isCommand || event.isComposing || event.defaultPrevented) return true;
   if (document.querySelector("dialog[open]") || target.closest(TYPED)) return true;
   if (event.key === " ") return Boolean(target.closest('button, a, summary, input:not([type="radio"]), [role="slider"]'));
   return event.key.startsWith("Arrow") && Boolean(target.closest('input, [role="slider"]'));
@@ -22,9 +34,11 @@ function meaning(event, target) {
 
 /** @param {Record<string, Function>} actions by name: version, seek, step, toggle, loop, matched, former ... */
 export function listenToKeys(actions) {
+  const singleKeys = byId("single-keys");
+  offerSwitch(singleKeys);
   document.addEventListener("keydown", (event) => {
     const target = event.target instanceof Element ? event.target : document.body;
-    if (isTaken(event, target)) return;
+    if (isTaken(event, target) || (!singleKeys.checked && /^\S$/.test(event.key))) return;
     const found = meaning(event, target);
     if (!found) return;
     event.preventDefault();

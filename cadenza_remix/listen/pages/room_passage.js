@@ -5,13 +5,16 @@
 
 import * as api from "./room_api.js";
 import { gainsFor } from "./room_levels.js";
+import { decibels } from "./room_text.js";
 
-/** Decoded music is large (21 MB a minute): what was not heard for longest goes first. */
-const MOST_LOADED = 16;
+/** Of decoded music, which is large (21 MB a minute): what was not heard for longest goes first. */
+const MOST_LOADED_S = 480;
 
 export class Passage {
   #player;
+  /** Of what is loaded, and of what is coming, by version. */
   #clips = new Map();
+  #coming = new Map();
   #urls = new Map();
   #recent = [];
   #job = new AbortController();
@@ -36,6 +39,12 @@ export class Passage {
   renew() {
     this.#job.abort();
     this.#job = new AbortController();
+    this.#coming.clear();
+    return this.#job.signal;
+  }
+
+  /** Aborted when what is wanted now is no longer wanted. */
+  get signal() {
     return this.#job.signal;
   }
 
@@ -48,12 +57,9 @@ export class Passage {
     return this.#clips.get(id)?.loudness_lufs ?? null;
   }
 
-  /** The gain for drawing: what is tallest of all versions fills the height, so that one can be seen beside another. */
-  drawnGain(id) {
-    const gains = this.#gains();
-    let tallest = 0;
-    for (const [version, { peak_lin }] of this.#clips) tallest = Math.max(tallest, peak_lin * gains.get(version));
-    return tallest > 0 ? (this.#clips.get(id).scale_lin * gains.get(id)) / tallest : 1;
+  /** The highest sample as it is played at full volume. */
+  peakDbfs(id) {
+    return decibels(this.#clips.get(id).peak_lin * this.#gains().get(id));
   }
 
   setMatched(isMatched) {
@@ -65,6 +71,7 @@ export class Passage {
   keepOnly(ids) {
     for (const id of this.#player.ids) {
       if (ids.has(id) || id === this.#player.selected) continue;
+      this.#recent = this.#recent.filter((one) => one !== id);
       this.#player.unload(id);
       this.#clips.delete(id);
       this.#urls.delete(id);
@@ -81,11 +88,11 @@ export class Passage {
     for (const id of ids) this.onmark(id, "loading");
     try {
       const clips = await this.#made(request, ids, signal);
-      for (const clip of clips) this.#clips.set(clip.version, clip);
-      const gains = this.#gains();
+      signal.throwIfAborted();
+      for (const clip of clips) this.#coming.set(clip.version, clip);
       // Levels that must fall do so before anything new is heard.
       this.#level();
-      await Promise.all(clips.map((clip) => this.#load(clip, gains.get(clip.version), request.simulator, signal)));
+      await Promise.all(clips.map((clip) => this.#load(clip, request.simulator, signal)));
     } catch (error) {
       if (signal.aborted) return false;
       for (const id of ids) this.onmark(id, this.#urls.has(id) ? "loaded" : "failed");
@@ -107,22 +114,27 @@ export class Passage {
     return heard.clips.map((clip, i) => ({ ...clip, loudness_lufs: plain.clips[i].loudness_lufs }));
   }
 
-  async #load(clip, gain, simulator, signal) {
+  async #load(clip, simulator, signal) {
     const { version, url, scale_lin } = clip;
     if (this.#urls.get(version)?.url !== url || !this.#player.has(version)) {
+      const gain = this.#gains().get(clip);
       const isLoaded = await this.#player.load(version, url, { gain, scale: scale_lin, signal });
-      if (!isLoaded || signal.aborted) return;
+      if (!isLoaded) return;
       this.#urls.set(version, { url, simulator });
-      // The common gain may have changed while it was coming.
-      this.#level();
     }
-    this.#keep(version);
+    // Only now: until it was there, its former clip sounded, which has a loudness of its own.
+    this.#clips.set(version, clip);
+    if (this.#coming.get(version) === clip) this.#coming.delete(version);
+    this.#level();
+    this.heard(version);
     this.onmark(version, "loaded");
   }
 
-  #keep(version) {
+  /** This one was wanted last; too many of the others go. */
+  heard(version) {
     this.#recent = [version, ...this.#recent.filter((one) => one !== version)];
-    while (this.#recent.length > MOST_LOADED) {
+    const most = Math.max(2, Math.floor(MOST_LOADED_S / this.#player.duration));
+    while (this.#recent.length > most) {
       const oldest = this.#recent.findLast((one) => one !== this.#player.selected);
       this.#recent = this.#recent.filter((one) => one !== oldest);
       this.#player.unload(oldest);
@@ -132,11 +144,14 @@ export class Passage {
     }
   }
 
+  /** By version of what is loaded, and by clip of what is coming: the common gain suits both. */
   #gains() {
-    return gainsFor(this.#clips, this.isMatched);
+    const coming = [...this.#coming.values()].map((clip) => [clip, clip]);
+    return gainsFor(new Map([...this.#clips, ...coming]), this.isMatched);
   }
 
   #level() {
-    for (const [id, gain] of this.#gains()) this.#player.setGain(id, gain);
+    const gains = this.#gains();
+    for (const id of this.#clips.keys()) this.#player.setGain(id, gains.get(id));
   }
 }

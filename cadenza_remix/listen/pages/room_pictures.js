@@ -1,20 +1,21 @@
 /** Waveform and spectrogram of a version, drawn on canvases in the colours of the page. */
 
-import { frequencyText } from "./room_text.js";
+import { byId } from "./room_dom.js";
+import { RANGE_DB } from "./room_fft.js";
+import { frequencyText, levelText } from "./room_text.js";
 
 const COLUMNS = 900;
 const ROWS = 192;
 
-/** From the ground of the picture to its loudest points; lightness goes one way, so that it reads without colour. */
-const MAPS = {
-  light: ["#fbfaf7", "#d3e4e4", "#8fbcc6", "#3f869c", "#1b5672", "#0d2f47"],
-  dark: ["#14161a", "#1b3440", "#226074", "#3795a6", "#86cdc4", "#f3f3d2"],
-};
+/** From the ground of the picture to its loudest points. */
+const STOPS = ["--map-0", "--map-1", "--map-2", "--map-3", "--map-4", "--map-5"];
 
 const channelsOf = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 
-function colours(stops) {
-  const parts = stops.map(channelsOf);
+/** The colour of each level, from the style sheet, which the legend is drawn by as well. */
+function coloursOf(canvas) {
+  const style = getComputedStyle(canvas);
+  const parts = STOPS.map((name) => channelsOf(style.getPropertyValue(name).trim()));
   return Array.from({ length: 256 }, (_, level) => {
     const at = (level / 255) * (parts.length - 1);
     const low = Math.min(parts.length - 2, Math.floor(at));
@@ -37,6 +38,7 @@ function mono(buffer) {
 function envelope(buffer) {
   const [low, high, rms] = [new Float32Array(COLUMNS), new Float32Array(COLUMNS), new Float32Array(COLUMNS)];
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, i) => buffer.getChannelData(i));
+  let tallest = 0;
   for (let column = 0; column < COLUMNS; column += 1) {
     const first = Math.floor((column * buffer.length) / COLUMNS);
     const last = Math.max(first + 1, Math.floor(((column + 1) * buffer.length) / COLUMNS));
@@ -50,8 +52,9 @@ function envelope(buffer) {
       }
     }
     rms[column] = Math.sqrt(squares / ((last - first) * channels.length));
+    tallest = Math.max(tallest, -low[column], high[column]);
   }
-  return { low, high, rms };
+  return { low, high, rms, tallest };
 }
 
 function sized(canvas) {
@@ -68,7 +71,6 @@ export class Pictures {
   #envelopes = new WeakMap();
   #spectrograms = new WeakMap();
   #ticket = 0;
-  #dark = matchMedia("(prefers-color-scheme: dark)");
   #shown = null;
 
   constructor(waveform, spectrogram) {
@@ -78,18 +80,20 @@ export class Pictures {
       this.#waiting.get(data.ticket)(data.picture);
       this.#waiting.delete(data.ticket);
     };
-    this.#dark.addEventListener("change", () => this.redraw());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
+    byId("legend-low").textContent = levelText(-RANGE_DB, { digits: 0 });
     new ResizeObserver(() => this.redraw()).observe(waveform);
   }
 
-  /** Show a version: its samples times `gain`, called `name`. */
-  show(buffer, gain, name) {
-    this.#shown = { buffer, gain, name };
+  /** Show a version called `name` whose highest sample is played at `peak_dbfs`. */
+  show(buffer, peak_dbfs, name) {
+    this.#shown = { buffer, peak_dbfs, name };
     this.redraw();
   }
 
   clear() {
     this.#shown = null;
+    byId("wave-peak").textContent = "";
     for (const canvas of [this.waveform, this.spectrogram]) sized(canvas).clearRect(0, 0, canvas.width, canvas.height);
   }
 
@@ -99,14 +103,16 @@ export class Pictures {
     this.#drawSpectrogram(this.#shown);
   }
 
-  #drawWaveform({ buffer, gain, name }) {
+  /** Each version fills the height, so that soft ones show their shape; the number beside it tells how high that is. */
+  #drawWaveform({ buffer, peak_dbfs, name }) {
     if (!this.#envelopes.has(buffer)) this.#envelopes.set(buffer, envelope(buffer));
-    const { low, high, rms } = this.#envelopes.get(buffer);
+    const { low, high, rms, tallest } = this.#envelopes.get(buffer);
     const pen = sized(this.waveform);
     const { width, height } = this.waveform;
     const style = getComputedStyle(this.waveform);
     const [middle, step] = [height / 2, width / COLUMNS];
-    const y = (value) => middle - Math.max(-1, Math.min(1, value * gain)) * (middle - 2);
+    const scale = tallest > 0 ? (middle - 2) / tallest : 0;
+    const y = (value) => middle - value * scale;
     const band = (top, bottom, colour) => {
       pen.fillStyle = colour;
       for (let i = 0; i < COLUMNS; i += 1) {
@@ -116,13 +122,15 @@ export class Pictures {
     pen.clearRect(0, 0, width, height);
     band((i) => high[i], (i) => low[i], style.getPropertyValue("--wave-peak"));
     band((i) => rms[i], (i) => -rms[i], style.getPropertyValue("--wave-rms"));
-    this.waveform.setAttribute("aria-label", `Waveform of ${name}, ${buffer.duration.toFixed(1)} seconds`);
+    const peak = levelText(peak_dbfs);
+    byId("wave-peak").textContent = peak;
+    this.waveform.setAttribute("aria-label", `Waveform of ${name}, ${buffer.duration.toFixed(1)} seconds, peak ${peak} dBFS`);
   }
 
   async #drawSpectrogram(shown) {
     const picture = await this.#spectrogramOf(shown.buffer);
     if (this.#shown !== shown) return;
-    const table = colours(this.#dark.matches ? MAPS.dark : MAPS.light);
+    const table = coloursOf(this.spectrogram);
     const image = new ImageData(picture.columns, picture.rows);
     for (let column = 0; column < picture.columns; column += 1) {
       for (let row = 0; row < picture.rows; row += 1) {

@@ -11,6 +11,7 @@ const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30];
 export class Stage {
   #duration = 0;
   #drag = null;
+  #loop = null;
 
   /** `onseek(seconds)` and `onregion(start_s, end_s)` are told in seconds of the passage. */
   constructor({ onseek, onregion }) {
@@ -22,7 +23,7 @@ export class Stage {
     this.plot.addEventListener("pointerdown", (event) => this.#down(event));
     this.plot.addEventListener("pointermove", (event) => this.#move(event));
     this.plot.addEventListener("pointerup", (event) => this.#up(event));
-    this.plot.addEventListener("pointercancel", () => (this.#drag = null));
+    this.plot.addEventListener("pointercancel", () => this.#dropped());
     this.#labelFrequencies();
   }
 
@@ -46,6 +47,11 @@ export class Stage {
   }
 
   setRegion(loop) {
+    this.#loop = loop;
+    this.#drawRegion(loop);
+  }
+
+  #drawRegion(loop) {
     this.region.hidden = !loop;
     if (!loop) return;
     this.region.style.left = `${(100 * loop.start_s) / this.#duration}%`;
@@ -81,7 +87,13 @@ export class Stage {
     const drag = this.#drag;
     if (!drag) return;
     drag.isMoved ||= Math.abs(event.clientX - drag.x) > DRAG_PX;
-    if (drag.isMoved) this.setRegion(this.#marked(event));
+    if (drag.isMoved) this.#drawRegion(this.#marked(event));
+  }
+
+  /** A finger that scrolls the page after all marks nothing. */
+  #dropped() {
+    this.#drag = null;
+    this.#drawRegion(this.#loop);
   }
 
   #up(event) {

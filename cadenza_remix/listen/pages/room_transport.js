@@ -13,10 +13,11 @@ export class Transport {
   #start_s = 0;
   #isDrawing = false;
 
-  /** `onsay(text)` is told what a screen reader should say. */
-  constructor(player, onsay) {
+  /** `onsay(text)` is told what a screen reader should say, `onerror(line)` what cannot be done. */
+  constructor(player, { onsay, onerror }) {
     this.#player = player;
     this.onsay = onsay;
+    this.onerror = onerror;
     this.#stage = new Stage({ onseek: (at) => player.seek(at), onregion: (from, to) => this.#mark(from, to) });
     this.#meters = new Meters(player.context, player.output, byId("meters"));
     byId("play").addEventListener("click", () => this.toggle());
@@ -24,7 +25,9 @@ export class Transport {
     byId("position").addEventListener("input", ({ target }) => player.seek(Number(target.value)));
     byId("volume").addEventListener("input", () => this.#setVolume());
     for (const name of ["loop-start", "loop-end"]) byId(name).addEventListener("change", () => this.#typedLoop());
-    addEventListener("resize", () => this.#stage.setPassage(this.#start_s, this.duration_s));
+    addEventListener("resize", () => this.#resized());
+    // The browser, or a call that comes in, may hold the sound back: then it does not play, whatever was pressed.
+    player.context.addEventListener("statechange", () => this.changed());
     this.#setVolume();
   }
 
@@ -42,7 +45,7 @@ export class Transport {
   }
 
   toggle() {
-    this.#player.toggle();
+    this.#player.toggle().catch(() => this.onerror("The browser has ended the sound of this page: load it again."));
   }
 
   /** The region that the fields show: the one last marked, at first the whole passage. */
@@ -74,8 +77,9 @@ export class Transport {
   /** Show how the player stands, and go on showing it while anything moves. */
   changed() {
     const player = this.#player;
-    byId("play").classList.toggle("playing", player.playing);
-    byId("play-word").textContent = player.playing ? "Pause" : "Play";
+    const isHeard = player.playing && !player.isHeld;
+    byId("play").classList.toggle("playing", isHeard);
+    byId("play-word").textContent = isHeard ? "Pause" : "Play";
     byId("play").disabled = player.ids.length === 0;
     byId("loop").setAttribute("aria-pressed", Boolean(player.loop));
     byId("loop").disabled = player.ids.length === 0;
@@ -90,10 +94,19 @@ export class Transport {
       const { start_s, end_s } = this.#player.loop;
       if (this.#player.position < start_s) this.#player.seek(start_s);
       this.onsay(`Loop from ${timeText(this.#start_s + start_s)} to ${timeText(this.#start_s + end_s)}`);
+      this.onerror(null);
     } catch (error) {
-      this.onsay(error.message);
+      if (!(error instanceof RangeError)) throw error;
+      const [asked_from, asked_to] = [from, to].map((at) => timeText(this.#start_s + at, 2));
+      this.onerror(`No loop from ${asked_from} to ${asked_to}: its end must be ${SHORTEST_LOOP_S} s or more behind its start`);
+      this.#writeLoop(this.#player.loop ?? { start_s: 0, end_s: this.duration_s });
     }
     this.changed();
+  }
+
+  #resized() {
+    this.#stage.setPassage(this.#start_s, this.duration_s);
+    this.#stage.setPosition(this.#player.position);
   }
 
   #typed(name) {
@@ -128,7 +141,7 @@ export class Transport {
     byId("position").value = position;
     byId("position").setAttribute("aria-valuetext", timeText(this.#start_s + position));
     const isLoud = this.#meters.draw(now_ms);
-    this.#isDrawing = player.playing || isLoud;
+    this.#isDrawing = (player.playing && !player.isHeld) || isLoud;
     if (this.#isDrawing) requestAnimationFrame((now) => this.#draw(now));
   }
 }

@@ -10,10 +10,13 @@ const WORDS = {
   waiting: "Waiting for its turn",
   decoding: "Reading the file",
   demixing: "Taking it apart into vocals, drums, bass and the rest",
+  silent: "The server does not answer; asking again",
 };
+const NO_ANSWER = { state: "silent", share: 0, seconds_left: null };
 
 export class OwnSong {
   #token = null;
+  #sending = null;
 
   /** `onsong(song)` when one is ready, `onremoved(song)` when it was deleted. */
   constructor({ limits, separator, onsong, onremoved }) {
@@ -31,7 +34,7 @@ export class OwnSong {
       if (target.files.length) this.take(target.files[0]);
       target.value = "";
     });
-    byId("own-delete").addEventListener("click", () => this.remove());
+    byId("own-delete").addEventListener("click", () => this.#stop());
     this.#listenToDrops(byId("drop"));
   }
 
@@ -39,8 +42,8 @@ export class OwnSong {
   async resume() {
     const token = sessionStorage.getItem(KEPT);
     if (!token) return;
-    const job = await api.uploadState(token).catch(() => null);
-    if (!job || job.state === "failed") {
+    const job = await api.uploadState(token).catch((error) => ({ state: error.status === 404 ? "failed" : "unknown" }));
+    if (job.state === "failed") {
       sessionStorage.removeItem(KEPT);
       return;
     }
@@ -49,46 +52,80 @@ export class OwnSong {
     if (job.state === "ready") await watching;
   }
 
+  /** One song at a time: another one takes the place of the former. */
   async take(file) {
-    tell(byId("own-error"), null);
     const refusal = this.#refusal(file);
-    if (refusal) {
-      tell(byId("own-error"), refusal);
-      return;
-    }
+    tell(byId("own-error"), refusal);
+    if (refusal) return;
+    this.#sending = new AbortController();
     byId("own-choose").disabled = true;
+    const token = (await this.#isRemoved()) ? await this.#sent(file, this.#sending.signal) : null;
+    this.#sending = null;
+    byId("own-choose").disabled = false;
+    if (token) await this.#watch(token).catch((error) => this.#failed(error));
+  }
+
+  /** Send a file; gives its token, or null where it was stopped or refused. */
+  async #sent(file, signal) {
+    const text = `Sending ${file.name}`;
+    this.#progress(text, 0);
+    this.#offerToDelete("Stop sending");
     try {
-      await this.#forget();
-      this.#progress(`Sending ${file.name}`, 0);
-      const token = await api.upload(file, (share) => this.#progress(`Sending ${file.name}`, share));
-      await this.#watch(token);
+      return await api.upload(file, (share) => this.#progress(text, share), signal);
     } catch (error) {
-      this.#failed(error);
-    } finally {
-      byId("own-choose").disabled = false;
+      if (!signal.aborted) this.#failed(error);
+      return null;
     }
   }
 
+  /** What the server refused, or made nothing of, is nothing to keep. */
   #failed(error) {
-    this.#progress(null);
+    if (this.#token) api.removeUpload(this.#token).catch(() => {});
+    this.#forget();
     tell(byId("own-error"), error.message);
-    if (!this.song) byId("own-delete").hidden = true;
   }
 
-  async remove() {
+  /** From the server and from the room. What cannot be reached stays known, so that it can be deleted later. */
+  async #isRemoved() {
+    const { song } = this;
     try {
-      const { song } = this;
-      await this.#forget();
-      this.#progress(null);
-      if (song) this.onremoved(song);
+      if (this.#token) await api.removeUpload(this.#token);
     } catch (error) {
-      tell(byId("own-error"), error.message);
+      if (error.status !== 404) {
+        tell(byId("own-error"), error.message);
+        return false;
+      }
     }
+    this.#forget();
+    if (song) this.onremoved(song);
+    return true;
+  }
+
+  #forget() {
+    this.#token = null;
+    this.song = null;
+    sessionStorage.removeItem(KEPT);
+    this.#progress(null);
+    const hadFocus = document.activeElement === byId("own-delete");
+    byId("own-delete").hidden = true;
+    if (hadFocus) byId("own-choose").focus();
+  }
+
+  async #stop() {
+    this.#sending?.abort();
+    tell(byId("own-error"), null);
+    await this.#isRemoved();
+  }
+
+  #offerToDelete(text) {
+    byId("own-delete").hidden = false;
+    byId("own-delete").textContent = text;
   }
 
   /** What needs no server to see. The server checks again, and more. */
   #refusal(file) {
     const { max_upload_mb, upload_suffixes } = this.limits;
+    if (this.#sending) return `${file.name}: another song is being sent; stop that first`;
     const name = file.name.toLowerCase();
     if (!upload_suffixes.some((suffix) => name.endsWith(suffix.toLowerCase()))) {
       return `${file.name}: not a kind that is read here; expected ${upload_suffixes.join(", ")}`;
@@ -101,10 +138,9 @@ export class OwnSong {
   async #watch(token) {
     this.#token = token;
     sessionStorage.setItem(KEPT, token);
-    byId("own-delete").hidden = false;
-    byId("own-delete").textContent = "Stop and delete it";
+    this.#offerToDelete("Stop and delete it");
     for (;;) {
-      const job = await api.uploadState(token);
+      const job = await api.uploadState(token).catch((error) => (error.status === 0 ? NO_ANSWER : Promise.reject(error)));
       if (this.#token !== token) return;
       if (job.state === "failed") throw new Error(job.error);
       if (job.state === "ready") {
@@ -119,17 +155,8 @@ export class OwnSong {
   #ready(song) {
     this.song = song;
     this.#progress(`${song.name} is ready`, 1);
-    byId("own-delete").textContent = `Delete ${song.name} from the server`;
+    this.#offerToDelete(`Delete ${song.name} from the server`);
     this.onsong(song);
-  }
-
-  async #forget() {
-    const token = this.#token;
-    this.#token = null;
-    this.song = null;
-    sessionStorage.removeItem(KEPT);
-    byId("own-delete").hidden = true;
-    if (token) await api.removeUpload(token).catch((error) => error.status === 404 || Promise.reject(error));
   }
 
   #progress(text, share = 0, left_s = null) {

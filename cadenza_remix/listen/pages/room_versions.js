@@ -67,7 +67,7 @@ export class VersionList {
   #row(version, number, chosen, passage) {
     const input = element("input", { type: "radio", name: "version", value: version.id, checked: version.id === chosen });
     const note = element("span", { class: "note" });
-    const key = number <= 9 ? element("kbd", { "aria-hidden": true }, String(number)) : null;
+    const key = number <= 9 ? element("kbd", { "aria-hidden": "true" }, String(number)) : null;
     const covers = version.start_s <= passage.start_s + 0.01 && version.end_s >= passage.end_s - 0.01;
     const part = covers ? null : `${version.start_s.toFixed(0)}–${version.end_s.toFixed(0)} s only`;
     const hint = [this.notes.get(version.id), part].filter(Boolean).join("; ");

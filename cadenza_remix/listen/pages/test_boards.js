@@ -105,7 +105,7 @@ export class MushraBoard extends Board {
     const slider = this.slider(label, "quality", { name: `Stimulus ${label}, quality`, inWords: true });
     slider.input.setAttribute("aria-orientation", isWide.matches ? "vertical" : "horizontal");
     const words = make("ol", { class: "mushra-words", "aria-hidden": true },
-      ...WORDS.toReversed().map(([word]) => make("li", {}, word)));
+      ...[...WORDS].reverse().map(([word]) => make("li", {}, word)));
     return this.group(label, "mushra-stimulus",
       this.picks.get(label).element,
       make("div", { class: "mushra-slider" }, slider.input, words),

@@ -1,36 +1,36 @@
 // What a participant has done on the present page and not yet confirmed, kept in this tab: a reload loses nothing.
 
 const PREFIX = "cadenza-remix:draft:";
+/** Of a page that was left open for longer the server takes no answer. */
+const MOST_SECONDS = 7 * 86400;
+
+/** The tab's storage. It may be full or forbidden: the page still works, only a reload would lose the draft. */
+function stored(action) {
+  try {
+    return action(sessionStorage);
+  } catch {
+    return null;
+  }
+}
+
+const own = (object, key) => (Object.hasOwn(object ?? {}, key) ? object[key] : null);
 
 export class Draft {
   /** The draft of one page; drafts of other pages of this participant are confirmed or void, so they go. */
   constructor(token, { trial, isTraining }) {
-    const own = `${PREFIX}${token}:`;
-    this.key = `${own}${isTraining ? "training" : "trial"}:${trial}`;
-    for (const key of Object.keys(sessionStorage)) {
-      if (key.startsWith(own) && key !== this.key) sessionStorage.removeItem(key);
+    const mine = `${PREFIX}${token}:`;
+    this.key = `${mine}${isTraining ? "training" : "trial"}:${trial}`;
+    for (const key of stored((storage) => Object.keys(storage)) ?? []) {
+      if (key.startsWith(mine) && key !== this.key) stored((storage) => storage.removeItem(key));
     }
     // `answer` is set once Confirm was pressed and until the server has said that it is saved.
-    this.data = { ratings: {}, plays: {}, seconds: 0, answer: null, ...this.read() };
+    const known = stored((storage) => JSON.parse(storage.getItem(this.key)));
+    this.data = { ratings: {}, plays: {}, seconds: 0, answer: null, ...known };
   }
 
-  read() {
-    try {
-      return JSON.parse(sessionStorage.getItem(this.key)) ?? {};
-    } catch {
-      return {};
-    }
-  }
+  save() { stored((storage) => storage.setItem(this.key, JSON.stringify(this.data))); }
 
-  save() {
-    try {
-      sessionStorage.setItem(this.key, JSON.stringify(this.data));
-    } catch {
-      // Storage may be full or forbidden: the page still works, only a reload would lose the draft.
-    }
-  }
-
-  rating(label, scale) { return this.data.ratings[label]?.[scale] ?? null; }
+  rating(label, scale) { return own(own(this.data.ratings, label), scale); }
 
   rate(label, scale, value) {
     this.data.ratings[label] = { ...this.data.ratings[label], [scale]: value };
@@ -49,19 +49,22 @@ export class Draft {
     this.save();
   }
 
-  forget() { sessionStorage.removeItem(this.key); }
+  keepTime(seconds) {
+    this.data.seconds = Math.min(Math.round(10 * seconds) / 10, MOST_SECONDS);
+    this.save();
+  }
+
+  forget() { stored((storage) => storage.removeItem(this.key)); }
 }
+
+const volumeKey = (token) => `cadenza-remix:volume:${token}`;
 
 /** The volume of this tab, which may have been made lower since the level check. */
 export function rememberedVolume(token) {
-  const value = Number.parseFloat(sessionStorage.getItem(`cadenza-remix:volume:${token}`));
+  const value = Number.parseFloat(stored((storage) => storage.getItem(volumeKey(token))));
   return Number.isFinite(value) ? value : null;
 }
 
 export function rememberVolume(token, volume) {
-  try {
-    sessionStorage.setItem(`cadenza-remix:volume:${token}`, String(volume));
-  } catch {
-    // As above: without storage the volume of the level check comes back on reload.
-  }
+  stored((storage) => storage.setItem(volumeKey(token), String(volume)));
 }

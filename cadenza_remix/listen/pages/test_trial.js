@@ -104,10 +104,7 @@ export class TrialPage {
     this.audible = audible;
   }
 
-  keepTime() {
-    this.draft.data.seconds = Math.round((performance.now() - this.started) / 100) / 10;
-    this.draft.save();
-  }
+  keepTime() { this.draft.keepTime((performance.now() - this.started) / 1000); }
 
   showMissing() {
     if (this.session.isSaving) return;

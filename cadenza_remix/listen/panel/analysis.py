@@ -93,7 +93,9 @@ def analyse(
     screened = post_screen(answers, wanted=screening)
     if not screened.n_kept:
         raise InputError(
-            "post-screening leaves no assessor", expected="--no-screening, to keep all", found=answers.title
+            "post-screening leaves no assessor",
+            expected="--no-screening, to keep all",
+            found=f"{len(screened.excluded)} excluded, the first: {screened.excluded[0].sentence}",
         )
     ratings = kept_ratings(answers, screened)
     is_ab = answers.type == "ab"
@@ -264,6 +266,8 @@ def _counts(rows: pd.DataFrame) -> dict[str, int]:
 def _interval(values: NDArray[np.float64], rows: pd.DataFrame) -> dict[str, float]:
     import pandas as pd
 
+    if values.min() == values.max():  # resampling what is all the same would give an interval of no width
+        return {"low": np.nan, "high": np.nan}
     songs = pd.factorize(rows["song"], sort=True)[0]
     interval = cluster_interval(values, songs, rows["participant"])
     return {"low": interval.low, "high": interval.high}

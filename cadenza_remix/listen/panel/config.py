@@ -22,6 +22,7 @@ CLIP_RANGE_S = (1.0, 60.0)
 MOST_STIMULI = 12
 """BS.1534-3, 5.1: not more than 12 signals on one page, the hidden reference and the anchors included."""
 MOST_TRAINING, MOST_REPEATS = 20, 20
+MOST_PARTICIPANTS = 2000
 
 _ONLY_IN = {
     "reference": "mushra",
@@ -184,7 +185,7 @@ def load_test(path: str | Path) -> TestSettings:
         "repeats": reader.whole("repeats", 1, low=1, high=MOST_REPEATS),
         "training_trials": reader.whole("training_trials", 1, low=0, high=MOST_TRAINING),
         "break_every": reader.whole("break_every", 10, low=0, high=1000),
-        "participants": _participants(raw.get("participants") or [], f"{path}: participants"),
+        "participants": _participants(raw.get("participants"), f"{path}: participants"),
     }
     values.update(_of_type(kind, reader, systems))
     settings = TestSettings(**values)
@@ -311,8 +312,12 @@ def _scales(value: object, where: str) -> tuple[Scale, ...]:
 
 
 def _participants(value: object, where: str) -> tuple[ParticipantChoice, ...]:
+    if value is None:
+        return ()
     if not isinstance(value, list):
         raise InputError("wrong value", where=where, expected="a list", found=repr(value)[:80])
+    if len(value) > MOST_PARTICIPANTS:
+        raise InputError("too many", where=where, expected=f"at most {MOST_PARTICIPANTS}", found=len(value))
     return tuple(participant_from(entry, where=f"{where}[{number}]") for number, entry in enumerate(value))
 
 

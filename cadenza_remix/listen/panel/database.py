@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cadenza_remix.atomic import make_folder
+from cadenza_remix.atomic import make_folder, writing_failed
 from cadenza_remix.errors import InputError, OutputError
 
 VERSION = 1
@@ -77,6 +78,49 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise InputError("is of another version", where=path, expected=VERSION, found=version)
     return connection
+
+
+def lock_results(path: Path) -> int:
+    """Hold a file of answers for this server, and return what `unlock_results` takes.
+
+    SQLite would let several servers write, but each keeps sounds of its own: what one deletes another would go on
+    playing. The lock is the kernel's (``flock``), so it is free again when its holder is killed. It is on a file of its
+    own, as closing any other handle of a database takes SQLite's locks away.
+
+    Raises
+    ------
+    InputError
+        Another server has it.
+    OutputError
+        The file system knows no locks, or the lock's file cannot be made.
+    """
+    lock = _lock_file(path)
+    while True:
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise writing_failed(lock, error) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise InputError("another server holds this test", where=path, expected="one server at a time") from None
+        except OSError as error:
+            os.close(handle)
+            raise OutputError(f"{lock}: cannot be locked: {error.strerror}") from error
+        if os.fstat(handle).st_nlink:
+            return handle
+        os.close(handle)  # its last holder removed it while we waited for nothing: take the new one
+
+
+def unlock_results(path: Path, handle: int) -> None:
+    """Let others have a file of answers."""
+    _lock_file(path).unlink(missing_ok=True)
+    os.close(handle)
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}-lock")
 
 
 def check_same(stored: Mapping[str, Any], settings: Mapping[str, Any], path: Path) -> None:

@@ -63,7 +63,7 @@ def _screened(analysis: Analysis) -> Iterator[str]:
     if not screening.excluded:
         yield "Post-screening (ITU-R BS.1534-3) excluded nobody."
     for entry in screening.excluded:
-        yield f"Excluded (ITU-R BS.1534-3): participant {entry.participant}, {'; '.join(entry.reasons)}."
+        yield f"Excluded (ITU-R BS.1534-3): {entry.sentence}."
     if screening.inaudible_anchor:
         yield (
             f"More than 25 % rated the 7 kHz anchor above 90 for {_many(len(screening.inaudible_anchor), 'song')}: "
@@ -82,17 +82,14 @@ def _differences(analysis: Analysis) -> Iterator[str]:
         return
     for row in found:
         higher, lower = (row["system"], row["other"]) if row["difference"] > 0 else (row["other"], row["system"])
-        low, high = sorted((row["low"], row["high"]), key=abs)
-        if row["low"] * row["high"] > 0:
-            yield (
-                f"{_scale(analysis, row)}: {higher} was rated {abs(row['difference']):.1f} points higher than {lower} "
-                f"(95 % interval {abs(low):.1f} to {abs(high):.1f}), {shown_p(row['p_holm'])}."
-            )
+        said = f"{_scale(analysis, row)}: {higher} was rated {abs(row['difference']):.1f} points higher than {lower}"
+        if row["low"] <= 0 <= row["high"]:
+            but = "; with other songs it may be otherwise: the interval holds 0"
+            yield f"{said}, {shown_p(row['p_holm'])}{but}."
         else:
-            yield (
-                f"{_scale(analysis, row)}: {higher} was rated {abs(row['difference']):.1f} points higher than {lower}, "
-                f"{shown_p(row['p_holm'])}; with other songs it may be otherwise: the interval holds 0."
-            )
+            low, high = sorted((abs(row["low"]), abs(row["high"])))
+            interval = f"95 % interval {_ends({'low': low, 'high': high}, '.1f')}"
+            yield f"{said} ({interval}), {shown_p(row['p_holm'])}."
     alike: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row["p_holm"] >= ALPHA:
@@ -115,7 +112,7 @@ def _preferences(analysis: Analysis) -> Iterator[str]:
             found = "; with other songs it may be otherwise" if row["low"] <= 0.5 <= row["high"] else ""
         yield (
             f"{scale}{row['system']} {said} {row['against']} in {100 * row['share']:.0f} % "
-            f"(95 % interval {_ends(row, '.0f', 100)} %{ties}), {shown_p(row['p_holm'])}{found}."
+            f"(95 % interval {_ends(row, '.0f', percent=True)}{ties}), {shown_p(row['p_holm'])}{found}."
         )
 
 
@@ -140,10 +137,10 @@ def _agreement(analysis: Analysis) -> Iterator[str]:
         known = rows[rows["spearman"].notna()]
         if "all" not in known.index:
             n_points = int(rows["n_points"].get("all", 0))
-            yield (
-                f"{analysis.answers.label(str(scale))} and HAAQI: too few points to say anything "
-                f"({n_points} of at least {FEWEST_POINTS} songs and listeners that were both rated and scored)."
-            )
+            found = f"{n_points} of at least {FEWEST_POINTS} songs and listeners that were both rated and scored"
+            if not n_points:
+                found = "no system has a score for a song and listener that were rated: are these the test's results?"
+            yield f"{analysis.answers.label(str(scale))} and HAAQI: too few points to say anything ({found})."
             continue
         for level, words in (("all", "over all points"), (WITHIN, "between systems for one song and listener")):
             if level in known.index:
@@ -170,10 +167,11 @@ def _limits(analysis: Analysis) -> Iterator[str]:
         yield "Tests ask whether other assessors would agree about these songs; intervals are for other songs too."
 
 
-def _ends(row: dict[Any, Any], form: str, factor: float = 1.0) -> str:
+def _ends(row: dict[Any, Any], form: str, *, percent: bool = False) -> str:
     if row["low"] != row["low"]:
         return "not known"
-    return f"{factor * row['low']:{form}} to {factor * row['high']:{form}}"
+    low, high = (100 * row[name] if percent else row[name] for name in ("low", "high"))
+    return f"{low:{form}} to {high:{form}}{' %' if percent else ''}"
 
 
 def _scale(analysis: Analysis, row: dict[Any, Any]) -> str:

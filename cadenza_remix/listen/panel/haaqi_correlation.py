@@ -16,11 +16,13 @@ coefficient takes the ranks anew in each resample.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cadenza_remix.errors import InputError
 from cadenza_remix.report.bootstrap import CONFIDENCE, SEED, draw_weights, expanded_tail
 
 if TYPE_CHECKING:
@@ -41,12 +43,24 @@ _CHUNK = 32
 
 
 def haaqi_of(runs: Iterable[FinishedRun]) -> dict[tuple[str, str, str], float]:
-    """Return the mean of the eight HAAQI values by system (the run's name), song and listener."""
-    return {
-        (run.name, pair.song, pair.listener): float(record.results["score"])
-        for run in runs
-        for pair, record in run.scored.items()
-    }
+    """Return the mean of the eight HAAQI values by system, song and listener.
+
+    A system is found by its run's name, and by ``<folder>/<name>``, which a test uses where two have one name.
+
+    Raises
+    ------
+    InputError
+        Two runs have one name.
+    """
+    scores: dict[tuple[str, str, str], float] = {}
+    folders: dict[str, Path] = {}
+    for run in runs:
+        for name in {run.name, f"{run.folder.parent.name}/{run.folder.name}"}:
+            if folders.setdefault(name, run.folder) != run.folder:
+                raise InputError("two systems have one name", where=name, expected="a name for each")
+            for pair, record in run.scored.items():
+                scores[name, pair.song, pair.listener] = float(record.results["score"])
+    return scores
 
 
 def correlate(

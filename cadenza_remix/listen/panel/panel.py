@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,22 @@ from cadenza_remix.hearing.severity import listener_grade
 from cadenza_remix.listen.clips import ClipStore
 from cadenza_remix.listen.library import Library
 from cadenza_remix.listen.panel.answers import answer_from, volume_from
-from cadenza_remix.listen.panel.config import ParticipantChoice, TestSettings, load_test, plain_audiogram
+from cadenza_remix.listen.panel.config import (
+    MOST_PARTICIPANTS,
+    ParticipantChoice,
+    TestSettings,
+    load_test,
+    plain_audiogram,
+)
+from cadenza_remix.listen.panel.database import lock_results, unlock_results
 from cadenza_remix.listen.panel.design import plan_trials
-from cadenza_remix.listen.panel.selection import check_listener, check_systems, passages_of
+from cadenza_remix.listen.panel.selection import check_listener, check_systems, find_systems, passages_of
 from cadenza_remix.listen.panel.stimuli import MAX_LOUDNESS_LUFS, StimulusMaker, TrialSounds
 from cadenza_remix.listen.panel.store import ConflictError, NotThereError, PanelStore, Participant, PlannedTrial
-from cadenza_remix.runs.finished import FinishedRun, find_runs
+from cadenza_remix.runs.finished import FinishedRun
 
 ADMIN_TOKEN_VARIABLE = "CADENZA_ADMIN_TOKEN"
 _SHORTEST_TOKEN = 16
-MOST_PARTICIPANTS = 2000
 _CONTINUES = {"ready": "trial", "break": "trial"}
 
 NOTICE = (
@@ -77,6 +84,7 @@ class Panel:
         self._sounds = StimulusMaker(settings, library, clips)
         self._passages = passages_of(settings, library)
         self._admin_token: str | None = None
+        self._opened = ExitStack()
 
     @classmethod
     def open(
@@ -103,21 +111,22 @@ class Panel:
         ------
         InputError
             Something in the settings is wrong, a system, song or listener is not there, or the answers in the file
-            were given under other settings.
+            were given under other settings, or another server holds the file.
         """
         settings = load_test(test)
-        library = library_of(_runs(settings))
+        library = library_of(find_systems(settings.runs))
         check_systems(settings, library)
         passages = passages_of(settings, library)
         for choice in settings.participants:
             check_listener(settings, library, _listener(library, choice), passages)
         store = PanelStore(results if results is not None else Path(test).with_suffix(".sqlite"), settings.to_dict())
-        try:
+        with ExitStack() as opened:  # closed again where something fails, by `close` otherwise
+            opened.callback(store.close)
+            opened.callback(unlock_results, store.path, lock_results(store.path))
             panel = cls(settings, library, store, clips)
+            opened.callback(panel._sounds.close)
             panel._set_up()
-        except BaseException:
-            store.close()
-            raise
+            panel._opened = opened.pop_all()
         return panel
 
     def _set_up(self) -> None:
@@ -140,8 +149,7 @@ class Panel:
 
     def close(self) -> None:
         """End the threads and close the file."""
-        self._sounds.close()
-        self.store.close()
+        self._opened.close()
 
     def links(self, base_url: str) -> PanelLinks:
         """Return everybody's links under the server's address."""
@@ -345,15 +353,6 @@ class Panel:
         writer.writeheader()
         writer.writerows(self.store.answers())
         return text.getvalue()
-
-
-def _runs(settings: TestSettings) -> list[FinishedRun]:
-    """Find the runs; where two would have one name, each is called by its folder as well."""
-    found = [find_runs(folder) for folder in settings.runs]
-    names = [run.name for runs in found for run in runs]
-    if len(set(names)) < len(names):
-        found = [find_runs(folder, name=folder.resolve().name) for folder in settings.runs]
-    return [run for runs in found for run in runs]
 
 
 def _listener(library: Library, choice: ParticipantChoice) -> Listener:

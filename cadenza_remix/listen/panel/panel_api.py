@@ -18,17 +18,17 @@ from fastapi.routing import APIRoute
 from cadenza_remix.errors import CadenzaError
 from cadenza_remix.listen.panel.admin_api import admin_router
 from cadenza_remix.listen.panel.panel import Panel
-from cadenza_remix.listen.panel.store import ConflictError, NotThereError
+from cadenza_remix.listen.panel.store import ConflictError, NotThereError, StoreError
 from cadenza_remix.listen.security import error_response
 
-Token = Annotated[str, Path(max_length=64)]
 JsonObject = Annotated[dict[str, Any], Body()]
 
+_UNSTORED = "answers cannot be read or stored at the moment; nothing was changed"
 _UNMADE = "the sounds of this page cannot be made at the moment; please tell whoever invited you"
 
 
 class PanelRoute(APIRoute):
-    """A route whose errors of the panel become answers: 404 for nobody's link, 409 for the wrong time."""
+    """A route that answers where the panel raises: 404 for nobody's link, 409 at the wrong time, 503 with a full disk."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler, which answers instead of raising."""
@@ -41,6 +41,9 @@ class PanelRoute(APIRoute):
                 return error_response(404, str(error))
             except ConflictError as error:
                 return error_response(409, str(error))
+            except StoreError as error:
+                print(error, file=sys.stderr)
+                return error_response(503, _UNSTORED, headers={"retry-after": "5"})
 
         return handler
 
@@ -51,23 +54,23 @@ def panel_router(panel: Panel) -> APIRouter:
     router.include_router(admin_router(panel, route_class=PanelRoute))
 
     @router.get("/api/t/{token}")
-    def status(token: Token) -> dict[str, Any]:
+    def status(token: str) -> dict[str, Any]:
         return panel.status(token)
 
     @router.post("/api/t/{token}/begin")
-    def begin(token: Token) -> dict[str, Any]:
+    def begin(token: str) -> dict[str, Any]:
         return {"state": panel.begin(token)}
 
     @router.post("/api/t/{token}/level")
-    def level(token: Token, body: JsonObject) -> dict[str, Any]:
+    def level(token: str, body: JsonObject) -> dict[str, Any]:
         return {"state": panel.set_level(token, body)}
 
     @router.post("/api/t/{token}/continue")
-    def go_on(token: Token) -> dict[str, Any]:
+    def go_on(token: str) -> dict[str, Any]:
         return {"state": panel.go_on(token)}
 
     @router.get("/api/t/{token}/trial")
-    async def trial(token: Token) -> Any:
+    async def trial(token: str) -> Any:
         person, planned, promise = await asyncio.to_thread(panel.trial, token)
         try:
             # Shielded: a visitor who leaves must not cancel what a second tab waits for.
@@ -78,7 +81,7 @@ def panel_router(panel: Panel) -> APIRouter:
         return await asyncio.to_thread(panel.page, person, planned, sounds)
 
     @router.post("/api/t/{token}/trials/{number}")
-    def confirm(token: Token, number: Annotated[int, Path(ge=1, le=1_000_000)], body: JsonObject) -> dict[str, Any]:
+    def confirm(token: str, number: Annotated[int, Path(ge=1, le=1_000_000)], body: JsonObject) -> dict[str, Any]:
         return panel.confirm(token, number, body)
 
     return router

@@ -34,6 +34,11 @@ class Exclusion:
     participant: int
     reasons: tuple[str, ...]
 
+    @property
+    def sentence(self) -> str:
+        """Who, and why."""
+        return f"participant {self.participant}, {'; '.join(self.reasons)}"
+
 
 @dataclass(frozen=True)
 class Screening:

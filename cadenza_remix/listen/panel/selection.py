@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.listen.library import Library
 from cadenza_remix.listen.panel.config import MIXTURE, SongChoice, TestSettings
 from cadenza_remix.listen.versions import versions_of
+from cadenza_remix.runs.finished import FinishedRun, find_runs
 
 _SHORTEST_S = 1.0
 _ROUNDING_S = 1e-6
+
+
+def find_systems(
+    folders: Sequence[Path], *, references: Path | None = None, music: Sequence[Path] = ()
+) -> list[FinishedRun]:
+    """Find the runs of some folders; where two would have one name, each is called by its folder as well.
+
+    ``references``, ``music``: as for `cadenza_remix.runs.finished.find_runs`.
+    """
+    found = [find_runs(folder, references=references, music=music) for folder in folders]
+    names = [run.name for runs in found for run in runs]
+    if len(set(names)) < len(names):
+        found = [
+            find_runs(folder, name=folder.resolve().name, references=references, music=music) for folder in folders
+        ]
+    return [run for runs in found for run in runs]
 
 
 def version_of(system: str) -> str:
@@ -51,7 +69,7 @@ def passages_of(settings: TestSettings, library: Library) -> list[tuple[str, flo
     Raises
     ------
     InputError
-        A song is unknown, or too little of it can be heard.
+        A song is unknown, too little of it can be heard, or two choices are the same passage.
     """
     wanted = settings.songs
     if wanted is None:
@@ -65,15 +83,18 @@ def passages_of(settings: TestSettings, library: Library) -> list[tuple[str, flo
             start = begin + math.floor((end - begin - duration) / 2 * 10) / 10  # to a tenth of a second
         else:
             start = choice.start_s
-            duration = duration if choice.duration_s else min(duration, end - start)
+            duration = duration if choice.duration_s else max(0.0, min(duration, end - start))
         if start < begin - _ROUNDING_S or start + duration > end + _ROUNDING_S or duration < _SHORTEST_S:
             raise InputError(
                 "passage is not all there",
                 where=choice.name,
                 expected=f"at least {_SHORTEST_S:g} s within {begin:.2f} to {end:.2f} s",
-                found=f"{start:.2f} to {start + duration:.2f} s",
+                found=f"{duration:.2f} s from {start:.2f} s on",
             )
-        passages.append((choice.name, start, duration))
+        passage = (choice.name, start, duration)
+        if passage in passages:
+            raise InputError("passage stands twice", where=f"songs: {choice.name}", expected="each once")
+        passages.append(passage)
     return passages
 
 

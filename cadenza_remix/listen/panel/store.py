@@ -32,6 +32,10 @@ class ConflictError(CadenzaError):
     """The test does not stand where this request thinks it does."""
 
 
+class StoreError(OutputError):
+    """The file cannot be used at the moment: the disk is full, another program holds it. Nothing was changed."""
+
+
 class NotThereError(CadenzaError):
     """There is no such participant or trial, or no longer."""
 
@@ -114,7 +118,7 @@ class PanelStore:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Everything in the block, on the disk when it ends, or nothing."""
-        with self._lock:
+        with self._lock, self._one_line():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -124,8 +128,15 @@ class PanelStore:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def _one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be used: {error}") from error
+
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        with self._lock:
+        with self._lock, self._one_line():
             return self._connection.execute(query, values).fetchall()
 
     @property
@@ -304,8 +315,11 @@ class PanelStore:
             with self._transaction() as db:
                 if db.execute("DELETE FROM participants WHERE number=?", (number,)).rowcount != 1:
                     raise NotThereError("there is no such participant")
-            busy = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        if busy:
+            try:
+                is_busy = bool(self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+            except sqlite3.Error:
+                is_busy = True
+        if is_busy:
             raise OutputError(f"{self.path}: rows deleted, but the log cannot be emptied while another program reads")
 
 

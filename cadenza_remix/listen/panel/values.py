@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +86,11 @@ class Reader:
 
 
 def number_from(value: object, low: float, high: float, where: str, more: str = "") -> float:
-    real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
-        raise InputError("wrong value", where=where, expected=f"a number from {low:g} to {high:g}{more}", found=value)
-    return float(value)  # type: ignore[arg-type]
+    """Return a number within its limits, which NaN never is; whole numbers may be too large for a float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        expected = f"a number from {low:g} to {high:g}{more}"
+        raise InputError("wrong value", where=where, expected=expected, found=repr(value)[:80])
+    return float(value)
 
 
 def checked_keys(value: object, known: tuple[str, ...], where: str) -> Mapping[str, Any]:

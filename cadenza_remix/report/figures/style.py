@@ -8,6 +8,7 @@ The same data give the same bytes: files hold no date, and the identifiers insid
 
 from __future__ import annotations
 
+import warnings
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -107,11 +108,14 @@ def saved_figure(
         FigureCanvasAgg(figure)
         yield figure
         metadata = {"Software": None} if form == "png" else _SVG_METADATA
-        if isinstance(file, (str, Path)):
-            with atomic_path(file) as temporary:
-                figure.savefig(temporary, format=form, metadata=metadata)
-        else:
-            figure.savefig(file, format=form, metadata=metadata)
+        with warnings.catch_warnings():
+            # Names of songs and systems may hold letters that no font has: they are drawn as boxes.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            if isinstance(file, (str, Path)):
+                with atomic_path(file) as temporary:
+                    figure.savefig(temporary, format=form, metadata=metadata)
+            else:
+                figure.savefig(file, format=form, metadata=metadata)
 
 
 def figure_bytes(plot: Callable[..., None], *args: Any, form: str = "svg", **options: Any) -> bytes:

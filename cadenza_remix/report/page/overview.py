@@ -15,6 +15,7 @@ from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.remix import Chain
 from cadenza_remix.report.page.contents import Contents
 from cadenza_remix.report.page.markup import Html, counted, element, how_to_read, join, missing, paragraph
+from cadenza_remix.report.page.places import enhance_place, score_places
 from cadenza_remix.runs.finished import UNPROCESSED, UPPER_BOUND, FinishedRun
 from cadenza_remix.runs.records import Record
 
@@ -140,7 +141,7 @@ def _named(settings: Mapping[str, Any], key: str) -> str:
 
 def _dates(run: FinishedRun) -> str:
     """Return when the records were written, as the file system says."""
-    places = [run.folder / "records" / "enhance", run.folder / "records" / "score", *run.folder.glob("*_records")]
+    places = [enhance_place(run), *score_places(run)]
     times = []
     for place in places:
         for pair in run.pairs:

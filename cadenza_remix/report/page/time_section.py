@@ -11,11 +11,12 @@ from cadenza_remix.report.page.contents import Contents
 from cadenza_remix.report.page.data_table import Cell, Column, data_table
 from cadenza_remix.report.page.markup import Html, join, missing
 from cadenza_remix.report.page.pictures import picture
+from cadenza_remix.report.page.places import TABLE_RECORDS, score_places
 from cadenza_remix.runs.finished import FinishedRun
 from cadenza_remix.runs.shards.events import journal_folders
 from cadenza_remix.runs.shards.folder import STAGES, RunFolder, ShardId
 from cadenza_remix.runs.shards.history import ShardHistory
-from cadenza_remix.runs.stage_times import read_stage_times
+from cadenza_remix.runs.stage_times import FOLDER, TABLE_ENDING, read_stage_times
 
 _MEGABYTE = 1e6
 _COLUMNS = [Column("system"), Column("began (UTC)"), Column("stage"), Column("units", 0), Column("time", 1, unit="s"),
@@ -59,7 +60,7 @@ def _picture(rows: list[list[Cell]]) -> Html:
 
 def _session_rows(run: FinishedRun) -> list[list[Cell]]:
     rows: list[list[Cell]] = []
-    for folder in (run.folder, *_table_folders(run.folder)):
+    for folder in (run.folder / FOLDER, *_beside_tables(run)):
         for session in read_stage_times(folder):
             memory = [_megabytes(session.peak_bytes), _megabytes(session.worker_peak_bytes)]
             for stage, took in session.stages.items():
@@ -69,9 +70,10 @@ def _session_rows(run: FinishedRun) -> list[list[Cell]]:
     return rows
 
 
-def _table_folders(folder: Path) -> list[Path]:
-    """Return the folders beside tables of ``score``, where these note their times."""
-    return sorted(path for path in folder.glob("*_records") if path.is_dir())
+def _beside_tables(run: FinishedRun) -> list[Path]:
+    """Return where ``score`` noted the times of this run: beside its tables, among which may be those of other runs."""
+    tables = [place.name.removesuffix(TABLE_RECORDS) for place in score_places(run) if place.parent == run.folder]
+    return [run.folder / f"{table}{TABLE_ENDING}" for table in tables]
 
 
 def _megabytes(n_bytes: int | None) -> float | None:

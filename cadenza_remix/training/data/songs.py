@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadenza_remix.errors import InputError, unknown_name
-from cadenza_remix.training.data.seeking import read_excerpt
+from cadenza_remix.audio.seeking import read_excerpt
 
 MIXTURE = "mixture"
 

@@ -1,8 +1,10 @@
 """``listen analyse`` as a user meets it: tables within 80 columns, files, one line for what is wrong."""
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -242,3 +244,74 @@ def test_other_mistakes_are_one_line_too(tmp_path, capsys):
         assert expected in " ".join(shown.err.split())
         assert not shown.out
     assert sorted(entry.name for entry in tmp_path.iterdir() if entry.is_dir()) == []
+
+
+def test_runs_of_which_two_have_one_name_are_told_apart(tmp_path):
+    """As a test over two folders calls them: ``first/baseline`` and ``second/baseline``."""
+    quality = {"first/baseline": 60.0, "second/baseline": 40.0}
+    simulation = Simulation(quality, type="scales", n_participants=8, n_songs=2, noise_sd=1.0, taste_sd=0.0)
+    path = made(tmp_path / "t.sqlite", simulation)
+    for name, true in quality.items():
+        write_run(tmp_path / name, simulation, lambda number, song, true=true: true / 100 + number / 1000)
+        write_run(tmp_path / name.replace("baseline", "other"), simulation, lambda number, song: 0.5)
+    for folders, n_points in (
+        (("first", "second"), 32),
+        (("second",), 16),
+        (("first/baseline", "second/baseline"), 32),
+        (("first/other",), 0),
+    ):
+        runs = [argument for folder in folders for argument in ("--run", tmp_path / folder)]
+        if folders[0] == "first/baseline":  # two runs by themselves have one name, and no folder to tell them apart
+            assert call(path, *runs) == 2
+            continue
+        assert call(path, *runs) == 0
+        whole = pd.read_csv(tmp_path / "t_analysis" / "correlation.csv").set_index("level").loc["all"]
+        assert whole["n_points"] == n_points
+    assert whole.isna()["spearman"]
+    words = (tmp_path / "t_analysis" / "findings.txt").read_text()
+    assert "no system has a score for a song and listener that were rated" in words
+
+
+def answer_all(path, value):
+    """Give all ratings of a test the value that ``value`` makes of stimulus and participant."""
+    with closing(sqlite3.connect(path)) as database, database:
+        labels = dict(database.execute("SELECT participant || '/' || trial, labels FROM trials"))
+        rows = database.execute("SELECT participant, trial, label, scale FROM ratings").fetchall()
+        for participant, trial, label, scale in rows:
+            stimulus = json.loads(labels[f"{participant}/{trial}"])[label]
+            where = (value(stimulus, participant), participant, trial, label, scale)
+            database.execute(
+                "UPDATE ratings SET value=? WHERE participant=? AND trial=? AND label=? AND scale=?", where
+            )
+
+
+@pytest.mark.parametrize(("value", "words"), [
+    (lambda stimulus, _: 50.0, "cannot be told apart: Quality (+0.0 points, 95 % interval not known)"),
+    (lambda stimulus, _: 60.0 if stimulus == "baseline" else 50.0,
+     "baseline was rated 10.0 points higher than e016 (95 % interval not known), p = 0.008"),
+])  # fmt: skip
+def test_answers_that_are_all_the_same_have_no_interval(tmp_path, capsys, value, words):
+    path = made(tmp_path / "m.sqlite")
+    answer_all(path, value)
+    assert call(path, "--no-screening", "--against", "e016") == 0
+    assert words in " ".join(capsys.readouterr().out.split())
+    tests = pd.read_csv(tmp_path / "m_analysis" / "tests.csv")
+    assert tests[["low", "high"]].isna().all(axis=None)
+
+
+def test_ties_alone_have_no_interval(tmp_path, capsys):
+    path = made(tmp_path / "ab.sqlite", PREFERENCE)
+    answer_all(path, lambda stimulus, _: 0.5)
+    assert call(path) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "e016 was preferred to baseline in 50 % (95 % interval not known, 48 ties as half), p = 1.000" in shown
+
+
+def test_a_test_of_one_answer(tmp_path, capsys):
+    """One participant, one song, one page, one rating for each: tables, and what cannot be said."""
+    for number, simulation in enumerate((MUSHRA, PREFERENCE, SCALES)):
+        one = replace(simulation, n_participants=1, n_songs=1, repeats=1, careless_share=0.0, tie_share=0.0)
+        assert call(made(tmp_path / f"{number}.sqlite", one), "--no-screening") == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "Only one assessor: nothing can be said of other assessors." in shown
+        assert "nan" not in shown

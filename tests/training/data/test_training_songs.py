@@ -1,55 +1,14 @@
-"""Excerpts of songs by seek: the same samples as the whole file has at this place."""
+"""Excerpts of the stems of songs that a data set names."""
 
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from tiny_songs import tiny_stems, write_m4a, write_sound
+from tiny_songs import tiny_stems, write_sound
 
-from cadenza_remix.audio.reading import read_blocks
-from cadenza_remix.demo import demo_song
 from cadenza_remix.errors import InputError
-from cadenza_remix.training.data.seeking import read_excerpt
 from cadenza_remix.training.data.songs import StemFile, TrainingSong
-
-RATE = 44100
-
-
-def music(n_samples: int, n_channels: int = 2) -> np.ndarray:
-    rng = np.random.default_rng(5)
-    tones = np.sin(np.arange(n_samples)[:, None] * np.array([0.03, 0.041])[:n_channels])
-    return (0.3 * tones + 0.05 * rng.standard_normal((n_samples, n_channels))).astype(np.float32)
-
-
-def places(n_samples: int) -> list[tuple[int, int]]:
-    """Starts and lengths: the beginning, frame borders, anywhere, over the end, behind it."""
-    rng = np.random.default_rng(1)
-    anywhere = [(int(start), 3000) for start in rng.integers(0, n_samples - 3000, 12)]
-    borders = [(0, 10), (1, 1), (1023, 2), (1024, 1024), (1152, 2000), (4095, 4097), (20000, 9000)]
-    return [*borders, *anywhere, (n_samples - 10, 10), (n_samples - 5, 100), (n_samples - 1, 1), (n_samples + 7, 5)]
-
-
-def assert_exact(path: Path, stream_index: int = 0) -> None:
-    whole = np.concatenate(list(read_blocks(path, stream_index=stream_index)))
-    for start, n_samples in places(len(whole)):
-        excerpt = read_excerpt(path, start, n_samples, stream_index=stream_index)
-        np.testing.assert_array_equal(excerpt, whole[start : start + n_samples], err_msg=f"{path.name} at {start}")
-
-
-@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.aiff"])
-def test_seeking_gives_the_samples_of_the_whole_file(tmp_path, name):
-    assert_exact(write_sound(tmp_path / name, music(3 * RATE), RATE))
-
-
-def test_seeking_in_coded_audio_of_mp4_is_exact(tmp_path):
-    assert_exact(write_m4a(tmp_path / "a.m4a", music(3 * RATE)))
-
-
-@pytest.mark.parametrize("stream_index", [0, 1, 4])
-def test_seeking_in_a_stem_mp4_is_exact(stream_index):
-    assert_exact(demo_song().path, stream_index)
 
 
 def song_of(stems: dict[str, tuple[StemFile, ...]], *, n_samples: int = 8000, mixture=None) -> TrainingSong:
@@ -117,21 +76,3 @@ def test_unknown_stems_missing_and_broken_files_are_one_line(tmp_path):
     with pytest.raises(InputError, match="NaN or infinity at sample 60"):
         song.read("other", 40, 50)
     assert not song.read("other", 0, 60).any()
-
-
-def test_a_file_that_is_cut_off_is_no_silence(tmp_path):
-    whole = demo_song().path.read_bytes()
-    (tmp_path / "a.stem.mp4").write_bytes(whole[: len(whole) // 2])
-    assert read_excerpt(tmp_path / "a.stem.mp4", 0, 5000).any()
-    with pytest.raises(InputError, match=r"a\.stem\.mp4: (file is cut off|cannot be read as audio)"):
-        read_excerpt(tmp_path / "a.stem.mp4", 200_000, 5000)
-    flac = write_sound(tmp_path / "a.flac", music(RATE), RATE)
-    flac.write_bytes(flac.read_bytes()[:60_000])
-    assert read_excerpt(flac, 0, 5000).any()
-    with pytest.raises(InputError, match=r"a\.flac: (file is cut off|cannot be read as audio)"):
-        read_excerpt(flac, 40_000, 4000)
-
-
-def test_a_stream_that_an_mp4_does_not_have_is_refused():
-    with pytest.raises(InputError, match="too few audio streams"):
-        read_excerpt(demo_song().path, 0, 5, stream_index=5)

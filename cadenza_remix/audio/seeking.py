@@ -21,6 +21,7 @@ from cadenza_remix.audio.reading import (
     av_stream,
     check_file,
     is_av,
+    open_av,
     unreadable,
 )
 from cadenza_remix.errors import InputError
@@ -110,7 +111,7 @@ def _with_av(path: Path, start: int, n_samples: int, stream_index: int) -> NDArr
     pieces: list[NDArray[np.float32]] = []
     position = start  # of the next sample that is wanted
     try:
-        with av.open(str(path)) as container:
+        with open_av(path) as container:
             stream = av_stream(container, path, stream_index)
             rate, n_channels = stream.codec_context.sample_rate, stream.codec_context.channels
             first_tick = max(stream.start_time or 0, 0)
