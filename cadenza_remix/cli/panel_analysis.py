@@ -41,10 +41,13 @@ def analyse(
     from cadenza_remix.listen.panel.analysis_tables import print_analysis
     from cadenza_remix.listen.panel.answer_table import read_answers
     from cadenza_remix.listen.panel.haaqi_correlation import haaqi_of
-    from cadenza_remix.listen.panel.selection import find_systems
 
     answers = read_answers(test)
-    haaqi = haaqi_of(find_systems(run)) if run else None
+    haaqi = None
+    if run:
+        from cadenza_remix.listen.panel.selection import find_systems
+
+        haaqi = haaqi_of(find_systems(run))
     found = analyse_answers(answers, screening=not no_screening, against=against, haaqi=haaqi)
     folder = out_folder if out_folder is not None else test.with_name(f"{test.stem}_analysis")
     check_writable(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,11 +70,18 @@ def _found(given: str, references: Path | None, music: list[Path], scores: Path 
     from cadenza_remix.runs.finished import find_runs
 
     name, equals, path = given.partition("=")
-    if not equals or os.path.exists(given):  # Path.exists raises where a name is too long
+    if not equals or _is_there(given):
         return find_runs(given, references=references, music=music, scores=scores)
     if not name or not path:
         raise InputError("wrong run", where=given, expected="PATH or NAME=PATH")
     return find_runs(path, name=name, references=references, music=music, scores=scores)
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # a name too long for any file
+        return False
 
 
 class _Steps:

@@ -32,8 +32,8 @@ _FILTERS_REACH_S = 0.3
 _TIME_CONSTANTS = 10
 """After so many of its time constants a compressor has forgotten how it began (4.5e-5 of the gain is left)."""
 _LONGEST_LEAD_S = 30.0
-_MORE = MUSIC_SAMPLE_RATE // 2
-"""So many samples more than asked for are made at each end: what a simulator hears around the same passage."""
+SIMULATION_REACH = MUSIC_SAMPLE_RATE // 2
+"""So many samples before and after a passage a hearing-loss simulator hears as well; they are made in any case."""
 _MOST_KEPT = 3
 """Passes; one of a minute is about 60 MB."""
 
@@ -70,7 +70,7 @@ class StemFile:
 
 @dataclass(frozen=True)
 class _Pass:
-    """What a chain made of the samples from ``begin`` to ``end``; outside ``first`` to ``last`` it is not to be used."""
+    """What a chain made of the samples from ``begin`` on; good from ``first`` to ``last``, around them it is not."""
 
     enhanced: Enhanced
     begin: int
@@ -129,24 +129,36 @@ class LiveChains:
     ) -> _Pass:
         """Return a pass that holds a passage: one that is kept, or a new one."""
         files = tuple((stem, file.state()) for stem, file in stems.items())
-        key = (files, repr(listener), repr(chain))
+        key = (files, listener, repr(chain))
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
         with making:  # remix and stems asked for at once are one pass
-            with self._lock:
-                kept = self._kept.get(key)
-                if kept is not None and kept.first <= first and first + n_samples <= kept.last:
-                    self._kept.move_to_end(key)
-                    return kept
-            made = _enhanced_around(stems, listener, chain, max(0, first - _MORE), first + n_samples + _MORE)
-            with self._lock:
-                self._kept[key] = made
-                self._kept.move_to_end(key)
-                while len(self._kept) > _MOST_KEPT:
-                    self._kept.popitem(last=False)
-                for old in [key for key in self._making if key not in self._kept and key != key]:
-                    del self._making[old]
+            kept = self._kept_pass(key, first, first + n_samples)
+            if kept is not None:
+                return kept
+            begin = max(0, first - SIMULATION_REACH)
+            try:
+                made = _enhanced_around(stems, listener, chain, begin, first + n_samples + SIMULATION_REACH)
+                self._keep(key, made)
+            finally:
+                with self._lock:  # who waits for it still has it
+                    self._making.pop(key, None)
             return made
+
+    def _kept_pass(self, key: Hashable, first: int, last: int) -> _Pass | None:
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is None or first < kept.first or kept.last < last:
+                return None
+            self._kept.move_to_end(key)
+            return kept
+
+    def _keep(self, key: Hashable, made: _Pass) -> None:
+        with self._lock:
+            self._kept[key] = made
+            self._kept.move_to_end(key)
+            while len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
 
 
 def lead_s(chain: Chain) -> float:
@@ -161,9 +173,7 @@ def lead_s(chain: Chain) -> float:
     return _FILTERS_REACH_S + min(_TIME_CONSTANTS * slowest_s + chain.compressor.rms_window_s, _LONGEST_LEAD_S)
 
 
-def _enhanced_around(
-    stems: Mapping[str, StemFile], listener: Listener, chain: Chain, first: int, last: int
-) -> _Pass:
+def _enhanced_around(stems: Mapping[str, StemFile], listener: Listener, chain: Chain, first: int, last: int) -> _Pass:
     """Enhance a passage with what lies around it."""
     before = round(lead_s(chain) * MUSIC_SAMPLE_RATE)
     begin = max(0, first - before) // _GRID * _GRID

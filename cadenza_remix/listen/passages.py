@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from cadenza_remix.audio.reading import file_properties
 from cadenza_remix.audio.resample import resample_samples
-from cadenza_remix.audio.signal import MUSIC_SAMPLE_RATE
 from cadenza_remix.audio.seeking import read_excerpt
+from cadenza_remix.audio.signal import MUSIC_SAMPLE_RATE
 
 _MARGIN_S = 0.05
 """Longer than the resampler's filter reaches."""

@@ -27,14 +27,14 @@ from cadenza_remix.listen.versions import render, versions_of
 MAX_CLIP_S = 60.0
 MOST_VERSIONS = 48
 """Of one request."""
-SIMULATORS = {
-    "simple": {"label": "Thresholds and loudness recruitment", "max_clip_s": MAX_CLIP_S},
-    # Most of a second of computing for each second of each version.
-    "msbg": {"label": "MSBG (pyclarity), slow: up to 15 s at once", "max_clip_s": 15.0},
+_SLOW_S = {"msbg": 15.0}
+"""So much may be heard at once through simulators that take most of a second for each second of each version."""
+_LABELS = {
+    "simple": "Thresholds and loudness recruitment",
+    "msbg": f"MSBG (pyclarity), slow: up to {_SLOW_S['msbg']:g} s at once",
 }
-"""What the page says of a simulator, and how long a passage may be heard through it."""
 MOST_SLOW_VERSIONS = 4
-"""Of one request through a simulator that cannot take the longest passage."""
+"""Of one request through such a simulator."""
 
 Made = TypeVar("Made")
 _Level = Annotated[float, Field(allow_inf_nan=False)]
@@ -119,13 +119,15 @@ def _check_simulator(name: str, body: ClipsBody) -> None:
     """Refuse a simulator that is not there, and more of it than ends in reasonable time."""
     if name not in simulator_names():
         raise unknown_name("simulator", name, simulator_names())
-    most_s = SIMULATORS[name]["max_clip_s"]
+    most_s = _SLOW_S.get(name, MAX_CLIP_S)
     if body.duration_s > most_s:
         expected, found = f"at most {most_s:g} s", f"{body.duration_s:g} s"
         raise InputError(f"too long for simulator {name}", where="duration_s", expected=expected, found=found)
-    if most_s < MAX_CLIP_S and len(body.versions) > MOST_SLOW_VERSIONS:
-        expected, found = f"at most {MOST_SLOW_VERSIONS}", len(body.versions)
-        raise InputError(f"too many for simulator {name}", where="versions", expected=expected, found=found)
+    if name in _SLOW_S and len(body.versions) > MOST_SLOW_VERSIONS:
+        expected = f"at most {MOST_SLOW_VERSIONS}"
+        raise InputError(
+            f"too many for simulator {name}", where="versions", expected=expected, found=len(body.versions)
+        )
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, Made]) -> Made:
@@ -239,7 +241,10 @@ def _room(library: Library, uploads: Uploads | None) -> dict[str, Any]:
         "standard_audiograms": [
             {"id": listener.id, **audiogram_entry(listener.left)} for listener in library.standard_listeners
         ],
-        "simulators": [{"id": name, **SIMULATORS[name]} for name in simulator_names()],
+        "simulators": [
+            {"id": name, "label": _LABELS[name], "max_clip_s": _SLOW_S.get(name, MAX_CLIP_S)}
+            for name in simulator_names()
+        ],
         "limits": limits,
         "uploads": uploads is not None,
         "separator": uploads.separator if uploads is not None else None,

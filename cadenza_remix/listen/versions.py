@@ -24,7 +24,7 @@ from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.hearing.loss_simulation import hear_as
 from cadenza_remix.listen.library import Library, RoomSong, System, UnknownIdError
-from cadenza_remix.listen.live import LiveChains, Passage, StemFile
+from cadenza_remix.listen.live import SIMULATION_REACH, LiveChains, Passage, StemFile
 from cadenza_remix.listen.passages import read_passage
 from cadenza_remix.runs.finished import FinishedRun, SongSources
 
@@ -34,9 +34,6 @@ CLEAN_REMIXES = "Remixes of clean stems"
 CLEAN = "Clean stems"
 SEPARATED = "Separated stems"
 ENHANCED = "Enhanced stems"
-
-SIMULATION_REACH = MUSIC_SAMPLE_RATE // 2
-"""So many samples before and after a passage a simulator hears as well."""
 
 
 @dataclass(frozen=True)

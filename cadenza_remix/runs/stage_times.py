@@ -104,11 +104,15 @@ class TimedProgress:
 def recorded_times(folder: Path, progress: Progress | None = None) -> Iterator[TimedProgress]:
     """Yield a progress that measures; what was done is noted in ``folder`` in the end, also after an error.
 
-    Nothing is written when nothing was done. A file that cannot be written is told, and stops nobody.
+    Nothing is written when nothing was done, nor where the work itself could not be written. A file that cannot be
+    written is told, and stops nobody.
     """
     timed, began = TimedProgress(progress), datetime.now(UTC)
     try:
         yield timed
+    except OutputError:
+        timed.forget()
+        raise
     finally:
         if timed.stages:
             peak, worker_peak = _peaks()

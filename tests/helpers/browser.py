@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-ARGUMENTS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--disable-dev-shm-usage"]
+ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
+AUTOPLAY = "--autoplay-policy=no-user-gesture-required"
 TIMEOUT_MS = 15_000
 
 
@@ -46,13 +47,17 @@ class Watched:
 
 
 @contextmanager
-def open_browser() -> Iterator[Browser]:
-    """Start chromium without a window. A machine without it fails the test and says what to install."""
+def open_browser(*, autoplay: bool = True) -> Iterator[Browser]:
+    """Start chromium without a window; without ``autoplay``, sound waits for a click, as it does for visitors.
+
+    A machine without chromium fails the test and says what to install.
+    """
     program = shutil.which("chromium")
     assert program is not None, "no chromium found: apt-get install chromium"
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        arguments = [*ARGUMENTS, *([AUTOPLAY] if autoplay else [])]
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
         try:
             yield browser
         finally:
@@ -61,9 +66,18 @@ def open_browser() -> Iterator[Browser]:
 
 @contextmanager
 def open_page(
-    browser: Browser, *, width: int = 1280, height: int = 900, dark: bool = False, touch: bool = False
+    browser: Browser,
+    *,
+    width: int = 1280,
+    height: int = 900,
+    dark: bool = False,
+    touch: bool = False,
+    script: str | None = None,
 ) -> Iterator[tuple[Page, Watched]]:
-    """Open a page in a fresh profile (no cookies of another test), watched from its first request on."""
+    """Open a page in a fresh profile (no cookies of another test), watched from its first request on.
+
+    A ``script`` runs before those of the page.
+    """
     context = browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if dark else "light",
@@ -72,6 +86,8 @@ def open_page(
     )
     page = context.new_page()
     page.set_default_timeout(TIMEOUT_MS)
+    if script is not None:
+        page.add_init_script(script)
     try:
         yield page, Watched(page)
     finally:

@@ -4,8 +4,6 @@ import io
 import json
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from urllib.request import urlopen
 
@@ -14,6 +12,7 @@ import pytest
 import soundfile
 from browser import open_browser, open_page
 from listening_server import listening_server
+from open_room import clips_of, clock, room
 from playwright.sync_api import Page, expect
 from tiny_run import make_tiny_run
 
@@ -41,39 +40,11 @@ def browser():
         yield browser
 
 
-@contextmanager
-def room(browser, server, *, address: str = "", except_for: tuple[str, ...] = (), **view) -> Iterator[Page]:
-    """The open room with mixture and remixes loaded; in the end, nothing may have been complained of."""
-    with open_page(browser, **view) as (page, watched):
-        page.goto(f"{server.url}/{address}")
-        page.locator("label.version[data-state=loaded]").nth(2).wait_for()
-        expect(page.locator("#busy")).to_be_hidden()
-        yield page
-        watched.assert_clean(except_for=except_for)
-
-
-def clips_of(page: Page) -> list[dict]:
-    """All clips that the page is told of from now on."""
-    told: list[dict] = []
-
-    def note(response) -> None:
-        if response.url.endswith("/api/clips") and response.ok:
-            told.extend(response.json()["clips"])
-
-    page.on("response", note)
-    return told
-
-
 def samples(server, clip) -> np.ndarray:
     with urlopen(server.url + clip["url"]) as answer:
         audio, rate = soundfile.read(io.BytesIO(answer.read()))
     assert rate == 44100
     return audio * clip["scale_lin"]
-
-
-def clock(page: Page) -> float:
-    minutes, seconds = page.locator("#clock").inner_text().split(":")
-    return 60 * int(minutes) + float(seconds)
 
 
 def test_the_room_is_ready_within_a_second_and_asks_nobody_else(browser, server):
@@ -376,11 +347,10 @@ def test_it_fits_a_small_phone_and_fingers(browser, server):
         for summary in page.locator("summary").all():
             summary.click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        heights = {}
-        for control in page.locator(SHOWN_CONTROLS).all():
-            if control.is_visible() and control.evaluate("e => !e.classList.contains('visually-hidden')"):
-                name = control.evaluate("e => e.id || e.textContent || e.ariaLabel")
-                heights[name] = control.evaluate("e => e.getBoundingClientRect().height")
+        heights = page.locator(SHOWN_CONTROLS).evaluate_all(
+            """all => Object.fromEntries(all.filter(e => e.checkVisibility()).map(
+                 (e) => [e.id || e.textContent || e.ariaLabel, e.getBoundingClientRect().height]))"""
+        )
         assert len(heights) > 40
         assert {name: height for name, height in heights.items() if height < 43.5} == {}
 

@@ -15,7 +15,8 @@ from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.audiogram import Audiogram, load_listeners
 from cadenza_remix.hearing.loss_simulation import hear_as
 from cadenza_remix.listen.library import Library, System, UnknownIdError
-from cadenza_remix.listen.versions import lead_s, render, versions_of
+from cadenza_remix.listen.live import lead_s
+from cadenza_remix.listen.versions import render, versions_of
 from cadenza_remix.remix import enhance_stems, load_chain, soft_clip
 from cadenza_remix.runs.finished import SongSources, find_runs
 

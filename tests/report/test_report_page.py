@@ -31,7 +31,7 @@ from cadenza_remix.runs.shards.journal import open_journal
 from cadenza_remix.runs.stage_times import StageTime, TimedProgress, read_stage_times, recorded_times
 
 EVIL = '<script>alert(1)</script> & "quoted"'
-SECTIONS = ["runs", "scores", "comparison", "listeners", "pairs", "sound", "time"]
+SECTIONS = ["summary", "runs", "scores", "comparison", "listeners", "pairs", "sound", "time"]
 
 
 class Outline(HTMLParser):
@@ -177,7 +177,7 @@ def test_what_is_missing_is_told(song, tmp_path):
     write_report(find_runs(tmp_path), tmp_path / "report.html", audio=True)
     text = {a["id"]: t for a, t in Outline((tmp_path / "report.html").read_text()).all("section")}
     assert "Not scored: e016." in text["scores"]
-    assert "Only one scored system" in text["comparison"]
+    assert "Fewer than two scored systems" in text["comparison"]
     assert "no clean stems found" in text["pairs"]
     assert "e016 was not scored" in text["pairs"]
     assert "Not everything could be measured" in text["sound"]
@@ -297,13 +297,13 @@ def test_times_are_noted_also_after_an_error(tmp_path):
     (times,) = read_stage_times(tmp_path)
     assert times.stages["score"].n_units == 1
     assert times.peak_bytes > 20e6
-    (tmp_path / "stage_times" / "odd.json").write_text("[]")
+    (tmp_path / "odd.json").write_text("[]")
     assert read_stage_times(tmp_path) == [times]
 
 
 def test_report_tells_times_of_sessions_and_of_journals(folder, tmp_path):
     shutil.copytree(folder / "baseline" / "records", tmp_path / "baseline" / "records")
-    with recorded_times(tmp_path / "baseline") as timed:
+    with recorded_times(tmp_path / "baseline" / "stage_times") as timed:
         timed.start("enhance", 2)
         timed.advance("enhance", 2.0)
     shutil.copytree(folder / "e016" / "records", tmp_path / "e016" / "records")

@@ -245,7 +245,7 @@ class Room {
     this.pictures.show(buffer, this.passage.peakDbfs(id), name);
     const other = this.former !== null && this.former !== id ? this.former : null;
     byId("former").disabled = other === null;
-    byId("former").textContent = other === null ? "Back to the former" : `Back to ${this.list.label(other)}`;
+    byId("former").textContent = other === null ? "Back to the former version" : `Back to ${this.list.label(other)}`;
   }
 
   listenerName() {

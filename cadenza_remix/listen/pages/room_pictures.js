@@ -81,7 +81,7 @@ export class Pictures {
       this.#waiting.delete(data.ticket);
     };
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
-    byId("legend-low").textContent = levelText(-RANGE_DB, { digits: 0 });
+    byId("legend-low").textContent = `${levelText(-RANGE_DB, { digits: 0 })} dB`;
     new ResizeObserver(() => this.redraw()).observe(waveform);
   }
 

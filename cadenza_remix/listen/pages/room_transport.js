@@ -12,6 +12,8 @@ export class Transport {
   #meters;
   #start_s = 0;
   #isDrawing = false;
+  /** Looped, or to be looped next. */
+  #region = { start_s: 0, end_s: 0 };
 
   /** `onsay(text)` is told what a screen reader should say, `onerror(line)` what cannot be done. */
   constructor(player, { onsay, onerror }) {
@@ -24,7 +26,8 @@ export class Transport {
     byId("loop").addEventListener("click", () => this.toggleLoop());
     byId("position").addEventListener("input", ({ target }) => player.seek(Number(target.value)));
     byId("volume").addEventListener("input", () => this.#setVolume());
-    for (const name of ["loop-start", "loop-end"]) byId(name).addEventListener("change", () => this.#typedLoop());
+    byId("loop-start").addEventListener("change", () => this.#typed("loop-start", (at) => this.#from(at)));
+    byId("loop-end").addEventListener("change", () => this.#typed("loop-end", (at) => this.#to(at)));
     addEventListener("resize", () => this.#resized());
     // The browser, or a call that comes in, may hold the sound back: then it does not play, whatever was pressed.
     player.context.addEventListener("statechange", () => this.changed());
@@ -48,26 +51,22 @@ export class Transport {
     this.#player.toggle().catch(() => this.onerror("The browser has ended the sound of this page: load it again."));
   }
 
-  /** The region that the fields show: the one last marked, at first the whole passage. */
+  /** The region last marked, at first the whole passage. */
   toggleLoop() {
     if (this.#player.loop) {
       this.#player.clearLoop();
       this.onsay("Loop off");
       return;
     }
-    this.#mark(this.#typed("loop-start") ?? 0, this.#typed("loop-end") ?? this.#player.duration);
+    this.#mark(this.#region.start_s, this.#region.end_s);
   }
 
   loopFrom() {
-    const from = this.#player.position;
-    const end = this.#player.loop?.end_s ?? this.#player.duration;
-    this.#mark(from, end > from + SHORTEST_LOOP_S ? end : this.#player.duration);
+    this.#from(this.#player.position);
   }
 
   loopTo() {
-    const to = this.#player.position;
-    const start = this.#player.loop?.start_s ?? 0;
-    this.#mark(start < to - SHORTEST_LOOP_S ? start : 0, to);
+    this.#to(this.#player.position);
   }
 
   seekBy(seconds) {
@@ -99,7 +98,7 @@ export class Transport {
       if (!(error instanceof RangeError)) throw error;
       const [asked_from, asked_to] = [from, to].map((at) => timeText(this.#start_s + at, 2));
       this.onerror(`No loop from ${asked_from} to ${asked_to}: its end must be ${SHORTEST_LOOP_S} s or more behind its start`);
-      this.#writeLoop(this.#player.loop ?? { start_s: 0, end_s: this.duration_s });
+      this.#writeLoop(this.#region);
     }
     this.changed();
   }
@@ -109,17 +108,24 @@ export class Transport {
     this.#stage.setPosition(this.#player.position);
   }
 
-  #typed(name) {
-    const text = byId(name).value;
-    return text === "" ? null : Number(text) - this.#start_s;
+  /** One edge of the loop; where the other one is in the way, it makes room. */
+  #from(at) {
+    const { end_s } = this.#region;
+    this.#mark(at, end_s >= at + SHORTEST_LOOP_S ? end_s : this.#player.duration);
   }
 
-  #typedLoop() {
-    const [from, to] = [this.#typed("loop-start"), this.#typed("loop-end")];
-    if (from !== null && to !== null) this.#mark(from, to);
+  #to(at) {
+    const { start_s } = this.#region;
+    this.#mark(start_s <= at - SHORTEST_LOOP_S ? start_s : 0, at);
+  }
+
+  #typed(name, mark) {
+    if (byId(name).value === "") this.#writeLoop(this.#region);
+    else mark(Number(byId(name).value) - this.#start_s);
   }
 
   #writeLoop({ start_s, end_s }) {
+    this.#region = { start_s, end_s };
     byId("loop-start").value = (this.#start_s + start_s).toFixed(2);
     byId("loop-end").value = (this.#start_s + end_s).toFixed(2);
   }

@@ -119,7 +119,7 @@ export class MushraBoard extends Board {
   }
 }
 
-/** The same width at which test.css turns the sliders. */
+/** The same width at which test_boards.css turns the sliders. */
 const isWide = window.matchMedia("(min-width: 48rem)");
 isWide.addEventListener("change", () => {
   for (const input of document.querySelectorAll(".mushra .rating")) {

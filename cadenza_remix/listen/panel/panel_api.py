@@ -28,7 +28,7 @@ _UNMADE = "the sounds of this page cannot be made at the moment; please tell who
 
 
 class PanelRoute(APIRoute):
-    """A route that answers where the panel raises: 404 for nobody's link, 409 at the wrong time, 503 with a full disk."""
+    """A route that answers where a panel raises: 404 for nobody's link, 409 at the wrong time, 503 for a full disk."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler, which answers instead of raising."""

@@ -8,8 +8,8 @@ The same data give the same bytes: files hold no date, and the identifiers insid
 
 from __future__ import annotations
 
-import warnings
 import io
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from cadenza_remix.report.comparison import Comparison
 from cadenza_remix.report.figures import plot_differences
-from cadenza_remix.report.page.contents import Contents
+from cadenza_remix.report.page.contents import Contents, group_row
 from cadenza_remix.report.page.data_table import Cell, Column, data_table
 from cadenza_remix.report.page.markup import Html, element, join, missing
 from cadenza_remix.report.page.pictures import picture
@@ -22,6 +19,7 @@ _FACTORS = {
     "severity_better_ear": "hearing loss of the better ear",
     "genre": "genre",
 }
+_MOST_OPEN = 4
 _METRICS = (("haaqi", "HAAQI", 3), ("snr_db", "SNR in dB", 1), ("sdr_db", "SDR in dB", 1))
 
 
@@ -29,10 +27,13 @@ def comparison_section(contents: Contents) -> Html:
     """Return, for each system, its paired differences to the one that all are compared with."""
     notes = [missing(note) for note in contents.notes]
     if not contents.comparisons:
-        return join(*notes, missing("Only one scored system: there is nothing to compare it with."))
+        few = missing("Fewer than two scored systems: there is nothing to compare.")
+        return join(*notes, few if len(contents.scores) < 2 else None)
     tables = [_summary(contents)]
+    systems = {run.name for run in contents.systems} or set(contents.comparisons)
     for name, comparison in contents.comparisons.items():
-        tables.append(_details(name, str(contents.against), comparison))
+        is_open = name in systems and len(contents.comparisons) <= _MOST_OPEN
+        tables.append(_details(name, str(contents.against), comparison, is_open=is_open))
     return join(*notes, *tables)
 
 
@@ -40,13 +41,18 @@ def _summary(contents: Contents) -> Html:
     columns = [Column("system"), Column("its HAAQI"), Column(f"HAAQI of {contents.against}"),
                Column("difference", 3, signed=True), Column("higher in", 0, unit="% of values"),
                Column("SNR difference", 1, signed=True, unit="dB"), Column("SDR difference", 1, signed=True, unit="dB"),
-               Column("common pairs", 0), Column("only here", 0), Column("only there", 0)]  # fmt: skip
+               Column("common pairs", 0)]  # fmt: skip
+    unlike = any(of.n_only_this or of.n_only_other for of in contents.comparisons.values())
+    if unlike:
+        columns += [Column("pairs only here", 0), Column(f"only in {contents.against}", 0)]
     rows: list[list[Cell]] = []
     for name, comparison in contents.comparisons.items():
-        whole = {metric: _row(comparison, metric, "all", "all") for metric, _, _ in _METRICS}
+        whole = {metric: group_row(comparison.table, metric, "all", "all") for metric, _, _ in _METRICS}
         haaqi = whole["haaqi"] or {}
         others = [interval_cell(whole[metric], "difference") for metric in ("snr_db", "sdr_db")]
-        counts = [comparison.n_common, comparison.n_only_this, comparison.n_only_other]
+        counts = [comparison.n_common]
+        if unlike:
+            counts += [comparison.n_only_this, comparison.n_only_other]
         share = haaqi.get("share_higher")
         rows.append([name, haaqi.get("mean_this"), haaqi.get("mean_other"),
                      interval_cell(whole["haaqi"], "difference"), None if share is None else 100 * share, *others,
@@ -59,13 +65,7 @@ def _summary(contents: Contents) -> Html:
     return data_table("differences", f"Each system against {contents.against}", columns, rows, explanation=explanation)
 
 
-def _row(comparison: Comparison, metric: str, factor: str, level: str) -> Mapping[Any, Any] | None:
-    table = comparison.table
-    rows = table[(table["metric"] == metric) & (table["factor"] == factor) & (table["level"] == level)]
-    return rows.iloc[0].to_dict() if len(rows) and rows.iloc[0]["n_values"] else None
-
-
-def _details(name: str, against: str, comparison: Comparison) -> Html:
+def _details(name: str, against: str, comparison: Comparison, *, is_open: bool) -> Html:
     table = comparison.table[comparison.table["metric"] == "haaqi"]
     rows: list[list[Cell]] = []
     for row in table.to_dict("records"):
@@ -85,4 +85,4 @@ def _details(name: str, against: str, comparison: Comparison) -> Html:
         plot_differences, comparison, this=name, other=against,
         explanation=f"To the right of zero {name} is higher. Full marks: the interval leaves out zero.",
     )  # fmt: skip
-    return element("details", element("summary", f"{name} against {against}, by group"), figure, body, open=True)
+    return element("details", element("summary", f"{name} against {against}, by group"), figure, body, open=is_open)

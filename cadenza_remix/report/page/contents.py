@@ -12,6 +12,7 @@ from cadenza_remix.challenge.metadata import SongEntry
 from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Listener
+from cadenza_remix.hearing.severity import better_ear_average
 from cadenza_remix.report.comparison import Comparison, compare
 from cadenza_remix.report.statistics import NO_GENRE, summarise
 from cadenza_remix.report.tidy import tidy_frame
@@ -42,9 +43,13 @@ class Scores:
 
     def mean(self, metric: str, factor: str, level: str) -> Mapping[Any, Any] | None:
         """Return a row of the summary, None where there is no such group or no value in it."""
-        chosen = self.summary
-        chosen = chosen[(chosen["metric"] == metric) & (chosen["factor"] == factor) & (chosen["level"] == level)]
-        return chosen.iloc[0].to_dict() if len(chosen) and chosen.iloc[0]["n_values"] else None
+        return group_row(self.summary, metric, factor, level)
+
+
+def group_row(table: pd.DataFrame, metric: str, factor: str, level: str) -> Mapping[Any, Any] | None:
+    """Return the row of a group in a table of means or of differences, None where it holds no value."""
+    chosen = table[(table["metric"] == metric) & (table["factor"] == factor) & (table["level"] == level)]
+    return chosen.iloc[0].to_dict() if len(chosen) and chosen.iloc[0]["n_values"] else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +61,7 @@ class Contents:
     runs : tuple of FinishedRun
         Names are unique.
     listeners : mapping of str to Listener
-        Of all runs.
+        Of all runs; from the least hearing loss of the better ear to the greatest.
     scores : mapping of str to Scores
         By run; runs that were not scored are not there.
     against : str or None
@@ -153,7 +158,8 @@ def _listeners(runs: Sequence[FinishedRun]) -> dict[str, Listener]:
                     where=run.name,
                     expected="one person of one name in all runs",
                 )
-    return {name: found[name][0] for name in sorted(found)}
+    people = sorted((listener for listener, _ in found.values()), key=lambda one: (better_ear_average(one), one.id))
+    return {listener.id: listener for listener in people}
 
 
 def _scores(run: FinishedRun, listeners: Mapping[str, Listener], songs: Sequence[SongEntry] | None) -> Scores:

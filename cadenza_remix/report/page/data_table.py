@@ -95,6 +95,19 @@ def shown_number(value: float, column: Column) -> str:
     return text.replace("-", "−")
 
 
+def shown_interval(interval: Interval, column: Column) -> tuple[str, str | None]:
+    """Return a number and the ends of its interval for people; None for ends that are not known.
+
+    Examples
+    --------
+    >>> shown_interval(Interval(0.5, 0.4, 0.6, few=True), Column("x", 2))
+    ('0.50', '0.40 to 0.60*')
+    """
+    known = interval.low == interval.low and interval.high == interval.high
+    low, high = shown_number(interval.low, column), shown_number(interval.high, column)
+    return shown_number(interval.value, column), f"{low} to {high}{'*' if interval.few else ''}" if known else None
+
+
 def _heading(column: Column, is_interval: bool, is_number: bool) -> Html:
     unit = element("span", f" {column.unit}", class_="unit") if column.unit else None
     title = element("span", column.title, unit)
@@ -121,11 +134,10 @@ def _cells(columns: Sequence[Column], numeric: Sequence[bool], row: Sequence[Cel
 def _cell(tag: str, column: Column, is_number: bool, cell: Cell) -> Html:
     kind, scope = "number" if is_number else None, "row" if tag == "th" else None
     if isinstance(cell, Interval):
-        low, high = shown_number(cell.low, column), shown_number(cell.high, column)
-        known = cell.low == cell.low and cell.high == cell.high
-        ends = element("span", f"{low} to {high}{'*' if cell.few else ''}", class_="ends") if known else None
+        shown, words = shown_interval(cell, column)
+        ends = element("span", words, class_="ends") if words else None
         exact = " ".join(_exact(value) or "-" for value in (cell.value, cell.low, cell.high))
-        return element(tag, shown_number(cell.value, column), ends, class_=kind, scope=scope, data_v=exact)
+        return element(tag, shown, ends, class_=kind, scope=scope, data_v=exact)
     if cell is None:
         return element(tag, "–", class_=kind, scope=scope, data_v="")
     if isinstance(cell, str):

@@ -9,7 +9,7 @@ import numpy as np
 from cadenza_remix.audio.signal import EARS
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.hearing.nalr import NALR_FREQUENCIES_HZ, nalr_gains_db
-from cadenza_remix.hearing.severity import better_ear_average, ear_grade, pure_tone_average
+from cadenza_remix.hearing.severity import ear_grade, pure_tone_average
 from cadenza_remix.report.figures import plot_audiograms, plot_gains
 from cadenza_remix.report.measures import PairMeasures, mean_gains
 from cadenza_remix.report.page.contents import Contents
@@ -18,7 +18,6 @@ from cadenza_remix.report.page.markup import Html, join, missing
 from cadenza_remix.report.page.pictures import picture
 
 _MOST_DRAWN = 8
-_FREQUENCIES_HZ = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)
 
 Measures = Mapping[str, Sequence[PairMeasures]]
 """By run."""
@@ -53,7 +52,6 @@ def drawn_listeners(contents: Contents, measures: Measures) -> list[Listener]:
     people = [listener for listener in contents.listeners.values() if listener.id in known or not known]
     if len(contents.listeners) <= _MOST_DRAWN:
         people = list(contents.listeners.values())
-    people.sort(key=lambda listener: (better_ear_average(listener), listener.id))
     places = np.unique(np.linspace(0, len(people) - 1, min(_MOST_DRAWN, len(people))).astype(int))
     return [people[place] for place in places]
 
@@ -77,14 +75,16 @@ def _gains_picture(drawn: Sequence[Listener], measures: Measures, of_many: str) 
 
 def _audiogram_table(contents: Contents) -> Html:
     columns = [Column("listener"), Column("ear"), Column("hearing loss"), Column("mean", 1, unit="dB HL")]
-    columns += [Column(f"{frequency}", 0, unit="Hz") for frequency in _FREQUENCIES_HZ]
+    ears = [listener.ear(ear) for listener in contents.listeners.values() for ear in EARS]
+    frequencies = sorted({frequency for audiogram in ears for frequency in audiogram.frequencies_hz.tolist()})
+    columns += [Column(f"{frequency:g}", 0, unit="Hz") for frequency in frequencies]
     rows: list[list[Cell]] = []
     for name, listener in contents.listeners.items():
         for ear in EARS:
             audiogram = listener.ear(ear)
             levels = dict(zip(audiogram.frequencies_hz.tolist(), audiogram.levels_db_hl.tolist(), strict=True))
             rows.append([name, ear, ear_grade(audiogram), pure_tone_average(audiogram),
-                         *(levels.get(float(frequency)) for frequency in _FREQUENCIES_HZ)])  # fmt: skip
+                         *(levels.get(frequency) for frequency in frequencies)])  # fmt: skip
     return data_table(
         "audiograms", "Audiograms in dB HL", columns, rows,
         explanation="Hearing levels as measured; a dash where none was. Mean: of 0.5, 1, 2 and 4 kHz.",

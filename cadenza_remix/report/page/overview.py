@@ -94,7 +94,7 @@ def _card(run: FinishedRun) -> Html:
             digest = element("code", records_digest(records))
             facts.append((title, join(f"{counted(len(records), 'pair')}, digest ", digest)))
     if run.scored:
-        facts.append(("Scorer", _scorer(run.scored.values())))
+        facts.append(("Scorer", scorer_in_words(run.scored.values())))
     facts.append(("Records from", _dates(run)))
     items = [part for term, fact in facts for part in (element("dt", term), element("dd", fact))]
     return element("article", element("h3", run.name), element("dl", *items), class_="card")
@@ -128,7 +128,8 @@ def _pairs(run: FinishedRun) -> str:
     return text + (", segments of the songs" if cut else ", whole songs" if run.enhanced else "")
 
 
-def _scorer(records: Iterable[Record]) -> str:
+def scorer_in_words(records: Iterable[Record]) -> str:
+    """Return by which scorer, noise and seeding records were made."""
     kinds = {
         (_named(r.settings, "scorer"), _named(r.settings, "noise"), _named(r.settings, "seeding")) for r in records
     }

@@ -13,6 +13,7 @@ from cadenza_remix.audio.signal import EARS, MUSIC_SAMPLE_RATE, Audio
 from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.nalr import apply_fir, nalr_fir
+from cadenza_remix.report.page.places import without_folders
 from cadenza_remix.runs.finished import FinishedRun
 
 EXCERPT_S = 10.0
@@ -75,7 +76,8 @@ def pair_signals(run: FinishedRun, pair: Pair, ear: str, stem: str) -> PairSigna
         f"enhanced {stem}": at(enhanced, stems_from_s),
     }
     songs = {"mixture": at(mixture), "remix": at(remix, remix_from_s)}
-    return PairSignals(start_s, _there(songs), _there(stems), tuple(missing))
+    told = tuple(without_folders(reason, run) for reason in missing)
+    return PairSignals(start_s, _there(songs), _there(stems), told)
 
 
 def _read(missing: list[str], what: str, path: Path | None, read: Callable[[Path], Audio]) -> Audio | None:

@@ -31,6 +31,8 @@ def pairs_section(contents: Contents, *, audio: bool, progress: Progress) -> Htm
     """Return the extreme pairs of each run that has enhanced signals and scores."""
     chosen = [(run, pair) for run in contents.systems for pair in _extremes(contents, run)]
     if not chosen:
+        if contents.extremes:
+            return missing("No pair has a HAAQI that is defined.")
         return missing("Best and worst pairs need a run with both enhanced signals and scores.")
     progress.start("pairs", len(chosen))
     parts = [element("div", how_to_read(_SPECTROGRAM_WORDS), class_="spectrograms")]

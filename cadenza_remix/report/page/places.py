@@ -1,4 +1,4 @@
-"""Where the records of a run lie: what its sections on dates and times look at."""
+"""Where the records of a run lie, which dates and times are read from; and files told without their folders."""
 
 from __future__ import annotations
 
@@ -27,3 +27,16 @@ def score_places(run: FinishedRun) -> list[Path]:
         if other is not None and other.key == record.key:
             found.append(place)
     return found
+
+
+def without_folders(text: str, run: FinishedRun) -> str:
+    """Return what is told of a run's files without the folders in which they lie: a report travels, and these do not.
+
+    What lies elsewhere than the run is told by its last folder and its name.
+    """
+    places = {run.folder, run.folder.parent}
+    for sources in run.sources.values():
+        places.update(path.parent.parent for path in (sources.mixture, sources.references) if path is not None)
+    for place in sorted(places, key=lambda place: -len(place.parts)):
+        text = text.replace(f"{place}/", "") if len(place.parts) > 1 else text
+    return text

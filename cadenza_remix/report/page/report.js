@@ -95,4 +95,14 @@ for (const button of document.querySelectorAll("button.save")) {
     }
   });
 }
+// Paper cannot be unfolded: what is folded is printed open, and folded again.
+const folded = new Set();
+addEventListener("beforeprint", () => {
+  for (const part of document.querySelectorAll("details:not([open])")) folded.add(part);
+  for (const part of folded) part.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const part of folded) part.open = false;
+  folded.clear();
+});
 document.documentElement.classList.add("scripted");

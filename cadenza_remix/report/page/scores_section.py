@@ -84,7 +84,8 @@ def _by_channel(contents: Contents) -> Html:
             columns = [Column("stem"), Column("ear"), *(Column(name, decimals, unit=unit) for name in having)]
             name, words = f"{metric.partition('_')[0]}-by-stem-and-ear", f"{title} by stem and ear"
             explanation = f"One column for each system. {INTERVALS}" if metric == "haaqi" else _SNR_WORDS
-            tables.append(data_table(name, words, columns, rows, explanation=explanation))
+            table = data_table(name, words, columns, rows, explanation=explanation)
+            tables.append(table if metric == "haaqi" else element("details", element("summary", words), table))
     return join(element("h3", "By stem and ear"), *tables)
 
 
@@ -131,14 +132,15 @@ def _by_listener(contents: Contents) -> Html:
     columns = [Column("listener"), Column("hearing loss"), Column("better ear", 1, unit="dB HL"), *_of_each(contents)]
     columns += [Column(f"{other} minus {contents.against}", 3, signed=True) for other in differences]
     rows: list[list[Cell]] = []
-    for name in _levels(contents, "listener"):
+    known = set(_levels(contents, "listener"))
+    for name in (name for name in contents.listeners if name in known):
         listener = contents.listeners[name]
         means = [interval_cell(scores.mean("haaqi", "listener", name)) for scores in contents.scores.values()]
         gained = [interval_cell(rows_of.get(name), "difference") for rows_of in differences.values()]
         rows.append([name, listener_grade(listener), better_ear_average(listener), *means, *gained])
     explanation = (
-        "Means over songs, stems and ears. Better ear: its mean hearing level at 0.5, 1, 2 and 4 kHz. Differences are "
-        "of the songs that both systems have. " + INTERVALS
+        "From the least hearing loss to the greatest; means over songs, stems and ears. Better ear: its mean hearing "
+        "level at 0.5, 1, 2 and 4 kHz. Differences are of the songs that both systems have. " + INTERVALS
     )
     figure = picture(
         "HAAQI of each listener",

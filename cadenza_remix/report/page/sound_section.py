@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 
 from cadenza_remix.audio.signal import EARS
@@ -13,6 +14,7 @@ from cadenza_remix.report.page.data_table import Cell, Column, data_table
 from cadenza_remix.report.page.listeners_section import Measures
 from cadenza_remix.report.page.markup import Html, element, join, missing
 from cadenza_remix.report.page.pictures import picture
+from cadenza_remix.report.page.places import without_folders
 from cadenza_remix.runs.finished import FinishedRun
 from cadenza_remix.units import lin_to_db
 
@@ -23,16 +25,17 @@ def sound_section(contents: Contents, measures: Measures) -> Html:
     """Return a table of each system and of each measured pair, and figures."""
     if not contents.systems:
         return missing("No run has enhanced signals: there is nothing to measure.")
-    return join(_not_measured(measures), _summary(contents, measures), _loudness_picture(measures),
+    return join(_not_measured(contents, measures), _summary(contents, measures), _loudness_picture(measures),
                 _spectrum_picture(measures), _each_pair(measures))  # fmt: skip
 
 
-def _not_measured(measures: Measures) -> Html | None:
+def _not_measured(contents: Contents, measures: Measures) -> Html | None:
     """Say what could not be measured, each reason once."""
+    places = {run.name: run for run in contents.runs}
     reasons: dict[str, int] = {}
-    for many in measures.values():
+    for name, many in measures.items():
         for one in many:
-            for reason in set(one.missing.values()):
+            for reason in {without_folders(text, places[name]) for text in one.missing.values()}:
                 reasons[reason] = reasons.get(reason, 0) + 1
     if not reasons:
         return None
@@ -53,7 +56,11 @@ def _summary(contents: Contents, measures: Measures) -> Html:
         many = measures.get(run.name, ())
         middle = [_median([getattr(one, name) for one in many]) for name in
                   ("mixture_lufs", "remix_lufs", "loudness_change_lu")]  # fmt: skip
-        rows.append([run.name, *middle, len(many), *_from_records(run), len(run.enhanced)])
+        clipping = clipping_of(run)
+        told: list[Cell] = [None] * 3
+        if clipping is not None:
+            told = [clipping.peak_dbfs, clipping.percent, clipping.n_pairs]
+        rows.append([run.name, *middle, len(many), *told, len(run.enhanced)])
     explanation = (
         "Loudness after ITU-R BS.1770, median of the measured pairs. Peak and share over full scale come from the "
         "records of all pairs: those of the remix before its soft clip, which bends what lies over full scale. Nothing "
@@ -62,15 +69,28 @@ def _summary(contents: Contents, measures: Measures) -> Html:
     return data_table("sound", "Loudness and clipping of each system", columns, rows, explanation=explanation)
 
 
-def _from_records(run: FinishedRun) -> list[Cell]:
-    """Return highest peak in dBFS, share of samples over full scale in %, and how many pairs have such samples."""
+@dataclass(frozen=True)
+class Clipping:
+    """What all pairs of a run drove over full scale before the soft clip.
+
+    ``peak_dbfs``: highest peak; ``percent``: share of all samples, 0 to 100; ``n_pairs``: how many pairs have such
+    samples.
+    """
+
+    peak_dbfs: float
+    percent: float
+    n_pairs: int
+
+
+def clipping_of(run: FinishedRun) -> Clipping | None:
+    """Return what the records of a run say about clipping, None where they say nothing."""
     results = [record.results for record in run.enhanced.values()]
     known = [r for r in results if all(isinstance(r.get(key), (int, float)) for key in _FROM_RECORDS)]
     if not known:
-        return [None, None, None]
+        return None
     n_over, n_all = (sum(r[key] for r in known) for key in _FROM_RECORDS[:2])
     peak_db = float(lin_to_db(max(r["remix_peak_lin"] for r in known)))
-    return [peak_db, 100 * n_over / n_all if n_all else None, sum(r["n_over_full_scale"] > 0 for r in known)]
+    return Clipping(peak_db, 100 * n_over / n_all if n_all else 0.0, sum(r["n_over_full_scale"] > 0 for r in known))
 
 
 _FROM_RECORDS = ("n_over_full_scale", "n_remix_samples", "remix_peak_lin")

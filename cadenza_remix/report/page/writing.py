@@ -17,6 +17,7 @@ from cadenza_remix.report.page.overview import overview
 from cadenza_remix.report.page.pairs_section import pairs_section
 from cadenza_remix.report.page.scores_section import scores_section
 from cadenza_remix.report.page.sound_section import sound_section
+from cadenza_remix.report.page.summary import summary
 from cadenza_remix.report.page.time_section import time_section
 from cadenza_remix.runs.finished import FinishedRun
 from cadenza_remix.runs.progress import NoProgress, Progress
@@ -79,6 +80,7 @@ def _sections(contents: Contents, measures: Measures, *, audio: bool, progress: 
     n_enhanced = sum(len(run.enhanced) for run in contents.systems)
     of_all = f"{n_measured} of {n_enhanced} pairs were measured." if n_measured else ""
     return [
+        Section("summary", "In short", "The numbers to begin with, and what to bear in mind.", summary(contents)),
         Section("runs", "What was run", "Chains, separators, how much, and which records.", overview(contents)),
         Section("scores", "Scores", "HAAQI, SNR and SDR, with intervals.", scores_section(contents)),
         Section(

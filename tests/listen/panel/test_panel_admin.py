@@ -233,3 +233,16 @@ def test_the_token_is_told_once_and_kept_as_a_hash(tmp_path, panel_run, monkeypa
     monkeypatch.setenv(ADMIN_TOKEN_VARIABLE, "short")
     with pytest.raises(InputError, match="CADENZA_ADMIN_TOKEN: too short: expected 16 characters, found 5"):
         Panel.open(path, clips=ClipStore(tmp_path / "more", max_bytes=10**6))
+
+
+def test_one_server_holds_a_file_of_answers(tmp_path, panel_run):
+    """The sounds of a participant whom one deletes would stay in the other."""
+    path = write_test(tmp_path, panel_run)
+    more = ClipStore(tmp_path / "more", max_bytes=10**6)
+    with open_panel(tmp_path, path):
+        for _ in range(2):
+            with pytest.raises(InputError, match=r"test\.sqlite: another server holds this test: expected one server"):
+                Panel.open(path, clips=more)
+    assert [file.name for file in tmp_path.glob("test.sqlite*")] == ["test.sqlite"]
+    (tmp_path / "test.sqlite-lock").touch()  # as a killed one leaves it
+    Panel.open(path, clips=more).close()

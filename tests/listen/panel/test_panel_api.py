@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 
 import pytest
 from open_panel import open_panel, rating, write_test
@@ -247,3 +248,23 @@ def test_the_file_has_what_was_answered(served, tmp_path):
     found = dict(db.execute("SELECT label, value FROM ratings WHERE trial=2 AND participant=1"))
     assert found == {label: scales["quality"] for label, scales in values.items()}
     db.close()
+
+
+def test_an_answer_that_cannot_be_stored_is_asked_for_again(served, tmp_path, capsys):
+    served.enter(1)
+    page = served.get(1, "/trial").json()
+    served.panel.store._connection.execute("PRAGMA busy_timeout=50")
+    with closing(sqlite3.connect(tmp_path / "test.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        reply = served.post(1, "trials/1", answer(page))
+        assert (reply.status_code, reply.headers["retry-after"]) == (503, "5")
+        assert reply.json() == {"error": "answers cannot be read or stored at the moment; nothing was changed"}
+        assert "test.sqlite: cannot be used: database is locked" in capsys.readouterr().err
+        assert served.get(1).json()["n_done"] == 0
+    assert served.post(1, "trials/1", answer(page)).json()["saved"] is True
+
+
+def test_a_link_of_any_length_is_nobodys(served):
+    for token in ("x", "x" * 500, "%F0%9F%98%80", "%ff", "%00"):
+        reply = served.client.get(f"/api/t/{token}")
+        assert (reply.status_code, reply.json()) == (404, {"error": "there is no such participant"})

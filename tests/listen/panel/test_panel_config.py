@@ -95,6 +95,8 @@ def test_own_scales_other_reference_and_null(tmp_path):
         ({"max_peak_dbfs": 0}, "max_peak_dbfs: wrong value"),
         ({"max_peak_dbfs": float("nan")}, "max_peak_dbfs: wrong value"),
         ({"duration_s": 0.5}, "duration_s: wrong value: expected a number from 1 to 60"),
+        ({"duration_s": 10**400}, "duration_s: wrong value: expected a number from 1 to 60"),
+        ({"duration_s": None}, "duration_s: wrong value: expected a number from 1 to 60, found None"),
         ({"repeats": 0}, "repeats: wrong value"),
         ({"training_trials": 1.5}, "training_trials: wrong value"),
         ({"break_every": -1}, "break_every: wrong value"),
@@ -109,6 +111,8 @@ def test_own_scales_other_reference_and_null(tmp_path):
         ({"participants": [{"listener": "a", "audiogram": {}}]}, "participants[0]: wrong form"),
         ({"participants": [{"name": "Ann"}]}, "unknown key 'name': expected one of listener, audiogram"),
         ({"participants": "all"}, "participants: wrong value"),
+        ({"participants": {}}, "participants: wrong value: expected a list, found {}"),
+        ({"participants": [{"listener": "a"}] * 2001}, "participants: too many: expected at most 2000, found 2001"),
     ],
 )  # fmt: skip
 def test_what_is_refused(tmp_path, changes, words):

@@ -3,7 +3,7 @@
 import json
 import re
 import sqlite3
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -73,25 +73,38 @@ def run_folder(tmp_path_factory, song):
     return folder
 
 
-@contextmanager
-def holding(run_folder, folder, **settings):
-    common = {
-        "title": "Which remix sounds better?", "run": str(run_folder), "systems": list(SYSTEMS), "songs": "all",
-        "duration_s": 1.0, "seed": 7, "training_trials": 0, "break_every": 0,
-    }  # fmt: skip
-    panel = Panel(folder, common | settings)
-    try:
-        yield panel
-    finally:
-        panel.server.stop()
+PEOPLE = [{"listener": "L5040"}, {"listener": "L5076"}]
+COMMON = {
+    "title": "Which remix sounds better?", "systems": ["baseline", "e016"], "songs": "all", "duration_s": 1.0,
+    "seed": 7, "training_trials": 0, "break_every": 0, "participants": PEOPLE[:1],
+}  # fmt: skip
+TESTS = {
+    "mushra": {
+        "systems": list(SYSTEMS), "training_trials": 1, "break_every": 1, "participants": [*PEOPLE * 3, PEOPLE[0]],
+    },
+    "scales": {"songs": [{"name": "Falcon - part 0"}]},
+    "ab": {"against": "baseline"},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def mushra(run_folder, tmp_path_factory):
-    people = [{"listener": "L5040"}, {"listener": "L5076"}] * 3 + [{"listener": "L5040"}]
-    folder = tmp_path_factory.mktemp("mushra")
-    with holding(run_folder, folder, type="mushra", training_trials=1, break_every=1, participants=people) as panel:
-        yield panel
+def panels(run_folder, tmp_path_factory):
+    """A test of each type, held by a program of its own; they start side by side, while the browser starts."""
+    with ThreadPoolExecutor() as threads:
+        starting = {
+            name: threads.submit(
+                Panel, tmp_path_factory.mktemp(name), COMMON | {"type": name, "run": str(run_folder)} | settings
+            )
+            for name, settings in TESTS.items()
+        }
+        yield starting
+    for panel in starting.values():
+        panel.result().server.stop()
+
+
+@pytest.fixture(scope="module")
+def mushra(panels, browser):
+    return panels["mushra"].result()
 
 
 @pytest.fixture(scope="module")
@@ -339,11 +352,9 @@ def test_level_starts_low_and_can_only_be_lowered_afterwards(mushra, browser):
         watch.assert_clean()
 
 
-def test_scales_trial_wants_every_slider(run_folder, tmp_path, browser):
-    one = [{"listener": "L5040"}]
-    songs = [{"name": "Falcon - part 0"}]
-    settings = {"type": "scales", "systems": ["baseline", "e016"], "songs": songs, "participants": one}
-    with holding(run_folder, tmp_path, **settings) as panel, open_page(browser) as (page, watch):
+def test_scales_trial_wants_every_slider(panels, browser):
+    panel = panels["scales"].result()
+    with open_page(browser) as (page, watch):
         enter(page, panel.link(1))
         heading(page, re.compile("Page 1 of 1"))
         expect(page.get_by_role("button", name="Reference")).to_be_hidden()
@@ -364,10 +375,9 @@ def test_scales_trial_wants_every_slider(run_folder, tmp_path, browser):
         assert panel.answers(1) == {1: {"A": expected, "B": expected}}
 
 
-def test_choice_between_two(run_folder, tmp_path, browser):
-    one = [{"listener": "L5076"}]
-    settings = {"type": "ab", "systems": ["baseline", "e016"], "against": "baseline", "participants": one}
-    with holding(run_folder, tmp_path, **settings) as panel, open_page(browser) as (page, watch):
+def test_choice_between_two(panels, browser):
+    panel = panels["ab"].result()
+    with open_page(browser) as (page, watch):
         enter(page, panel.link(1))
         heading(page, re.compile("Page 1 of 2"))
         page.keyboard.press("b")

@@ -233,6 +233,8 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path, panel_run):
     ({"songs": ["Nothing"]}, "unknown song 'Nothing'"),
     ({"songs": [{"name": "Falcon - part 0", "start_s": 1.5}]}, "passage is not all there"),
     ({"songs": [{"name": "Falcon - part 0", "duration_s": 5, "start_s": 0}]}, "passage is not all there"),
+    ({"songs": [{"name": "Falcon - part 0", "start_s": 500}]}, "found 0.00 s from 500.00 s on"),
+    ({"songs": ["Falcon - part 0", {"name": "Falcon - part 0", "duration_s": 1.5}]}, "passage stands twice"),
     ({"participants": [{"listener": "L1"}]}, "unknown listener 'L1': expected one of N1"),
     ({"run": "nowhere"}, "not found"),
 ])  # fmt: skip

@@ -6,11 +6,12 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 
 from cadenza_remix.errors import InputError, OutputError
-from cadenza_remix.listen.panel.store import ConflictError, NotThereError, PanelStore, PlannedTrial
+from cadenza_remix.listen.panel.store import ConflictError, NotThereError, PanelStore, PlannedTrial, StoreError
 
 SETTINGS = {"title": "T", "seed": 1, "loudness_lufs": -23.0, "folder": "/a"}
 EAR = {"frequencies_hz": [250.0, 4000.0], "levels_db_hl": [10.0, 60.0]}
@@ -306,3 +307,33 @@ def test_an_empty_file_becomes_one(tmp_path):
     store.set_admin_token_hash("abc")
     assert store.admin_token_hash == "abc"
     store.close()
+
+
+def test_a_full_disk_acknowledges_nothing_and_keeps_what_was(store, tmp_path):
+    add(store, n_trials=400)
+    # SQLite's own limit: writing fails with the same error as on a full disk, in the middle of an answer.
+    n_pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count={n_pages}")
+    acknowledged = []
+    with pytest.raises(StoreError, match="cannot be used: database or disk is full") as caught:
+        for trial in range(1, 401):
+            confirm(store, 1, trial)
+            acknowledged.append(trial)
+    assert "\n" not in str(caught.value)
+    refused = len(acknowledged) + 1
+    assert store.open_trial(1).trial == refused
+    with sqlite3.connect(tmp_path / "t.sqlite") as db:
+        assert [row[0] for row in db.execute("SELECT DISTINCT trial FROM ratings ORDER BY trial")] == acknowledged
+    store._connection.execute(f"PRAGMA max_page_count={n_pages + 100}")
+    assert confirm(store, 1, refused).n_done == refused
+
+
+def test_a_file_that_another_program_holds_is_one_line(store, tmp_path):
+    add(store)
+    store._connection.execute("PRAGMA busy_timeout=50")
+    with closing(sqlite3.connect(tmp_path / "t.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="cannot be used: database is locked"):
+            confirm(store, 1, 1)
+        assert store.open_trial(1).trial == 1  # reading goes on
+    assert confirm(store, 1, 1).n_done == 1
