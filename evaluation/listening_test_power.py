@@ -106,8 +106,8 @@ HEAD = """\
 # What a listening test of some size finds
 
 Of {n} simulated tests each, in %, made by `evaluation/listening_test_power.py --n {n}`. By chance a number may be
-{middle} off near 50 %, {end} off near 5 or 95 %. An interval should hold the truth in 95 %; a false finding (any p-value
-below {alpha:g} after Holm's correction where no systems differ) should come in at most 5 %.
+{middle} off near 50 %, {end} off near 5 or 95 %. An interval should hold the truth in 95 %; a false finding (any
+p-value below {alpha:g} after Holm's correction where no systems differ) should come in at most 5 %.
 
 ## Ratings
 

@@ -27,8 +27,8 @@ HEAD = """\
 # Two hearing-loss simulations beside each other
 
 The change of each octave of a song (left ear, 65 dB SPL), in dB, as `evaluation/loss_simulation.py` measures it on the
-demo's mixture ({duration_s:.0f} s) with standard audiograms of Bisgaard et al. (2010).
-`simple`: ours. `msbg`: pyclarity {clarity}.
+demo's mixture ({duration_s:.0f} s) with standard audiograms of Bisgaard et al. (2010). `simple`:
+ours. `msbg`: pyclarity {clarity}.
 
 ```
 .venv/bin/cadenza-remix demo out/demo
@@ -71,8 +71,8 @@ def main(path: str) -> None:
     apart = np.max([np.abs(simple - msbg) for simple, msbg in pairs], axis=0)
     left = before[-1] + np.max(pairs, axis=(0, 1))[-1]
     print(f"""
-They lie at most {apart[:-1].max():.1f} dB apart from 125 Hz to 4 kHz. At 8 kHz it is up to {apart[-1]:.1f} dB, where at most
-{left:.1f} dB SPL are left; the normal threshold there is {normal_threshold_db_spl(8000.0):.1f} dB SPL.""")
+They lie at most {apart[:-1].max():.1f} dB apart from 125 Hz to 4 kHz. At 8 kHz it is up to {apart[-1]:.1f} dB, where
+at most {left:.1f} dB SPL are left; the normal threshold there is {normal_threshold_db_spl(8000.0):.1f} dB SPL.""")
 
 
 if __name__ == "__main__":

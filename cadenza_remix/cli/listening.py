@@ -166,8 +166,21 @@ def _runs(paths: Sequence[Path], references: Path | None, music: Sequence[Path])
     found = [find_runs(path, references=references, music=music) for path in paths]
     names = [run.name for runs in found for run in runs]
     if len(set(names)) < len(names):
-        found = [find_runs(path, name=path.resolve().name, references=references, music=music) for path in paths]
+        called = _told_apart([path.resolve() for path in paths])
+        found = [
+            find_runs(path, name=name, references=references, music=music)
+            for path, name in zip(paths, called, strict=True)
+        ]
     return [run for runs in found for run in runs]
+
+
+def _told_apart(folders: Sequence[Path]) -> list[str]:
+    """Return as much of the ends of these paths as it takes to tell them apart."""
+    for n_parts in range(1, max(len(folder.parts) for folder in folders) + 1):
+        names = ["/".join(folder.parts[-n_parts:]) for folder in folders]
+        if len(set(names)) == len(names):
+            return names
+    raise InputError("given twice", where="RUN", expected="each folder once", found=_some([str(f) for f in folders]))
 
 
 def _tell_of(library: Library) -> None:

@@ -74,7 +74,7 @@ _BAND_STEP_ERB = 0.5
 _LOWEST_ERB = 1.0
 # Envelopes follow changes up to this share of the band's width, and no faster than 75 Hz (as pyclarity's model does).
 _ENVELOPE_SHARE, _ENVELOPE_HZ = 0.75, 100.0
-# Bands are sampled with room for what the gains add, and for the envelope's square as far as its smoothing lets it pass:
+# Bands are sampled with room for what the gains add, and for the envelope's square as far as its smoothing lets it by:
 # so many times the limit of the envelope, and no more than so many times the band's own width.
 _ROOM_HZ, _OVERSAMPLING = 10 * _ENVELOPE_SHARE * _ENVELOPE_HZ, 2.5
 # At most so much at once; half a second more at each end only lets the narrowest filters ring out.

@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -253,13 +254,14 @@ def _song_of(name: str, runs: Sequence[FinishedRun]) -> RoomSong:
 
 
 def _duration_s(name: str, sources: SongSources, runs: Sequence[FinishedRun]) -> float:
-    """Return how long a song is by the first file that tells; of passages alone, where the last one ends."""
-    if sources.mixture is not None:
-        return audio_duration_s(sources.mixture)
-    if sources.references is not None:
-        return audio_duration_s(first_file(sources.references))
-    if sources.kept_stems is not None:
-        return audio_duration_s(sources.kept_stems / f"{STEMS[0]}.wav")
+    """Return how long a song is by the first file that tells; of passages alone, where the last one ends.
+
+    What cannot be read is passed over: it is told to whoever wants to hear it, and the rest can be heard all the same.
+    """
+    for part in (sources.mixture, sources.references, sources.kept_stems):
+        if part is not None:
+            with suppress(InputError):
+                return audio_duration_s(first_file(part) if part.is_dir() else part)
     return max((_end_s(run, pair) for run in runs for pair in run.enhanced if pair.song == name), default=0.0)
 
 
@@ -267,8 +269,11 @@ def _end_s(run: FinishedRun, pair: Pair) -> float:
     segments = run.segments_s(pair)
     if segments:
         return max(end for _, end in segments.values())
-    file = run.remix_file(pair) or run.stem_file(pair, EARS[0], STEMS[0])
-    return audio_duration_s(file) if file is not None else 0.0
+    for file in (run.remix_file(pair), run.stem_file(pair, EARS[0], STEMS[0])):
+        if file is not None:
+            with suppress(InputError):
+                return audio_duration_s(file)
+    return 0.0
 
 
 def _root_name(run: FinishedRun) -> str:

@@ -11,6 +11,7 @@ from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.audiogram import Audiogram
 from cadenza_remix.listen import library as library_module
 from cadenza_remix.listen.library import Library, UnknownIdError, missing_of
+from cadenza_remix.listen.versions import render
 from cadenza_remix.runs.finished import SongSources, find_runs
 
 FREQUENCIES = [250, 1000, 4000]
@@ -81,6 +82,18 @@ def test_what_is_missing_is_told(demo, tmp_path):
     names = [song.name for song in library.songs]
     assert missing_of(library) == {"mixture": names, "clean": names, "separated": names}
     assert library.songs[0].duration_s == pytest.approx(1.0, abs=1e-3)  # by the remix
+
+
+def test_a_damaged_file_of_a_run_is_told_where_it_is_heard_and_the_rest_works(demo, tmp_path):
+    folder = shutil.copytree(demo, tmp_path / "demo")
+    for damaged in folder.glob("references/*/mixture.wav"):
+        damaged.write_bytes(b"RIFF" + bytes(50))
+    library = Library.from_runs(find_runs(folder))
+    song, listener = library.songs[0], library.listeners[0]
+    assert song.duration_s > 0.5
+    with pytest.raises(InputError, match=r"mixture\.wav: cannot be read as audio"):
+        render(library, song, "mixture", listener, start_s=0, duration_s=0.5)
+    assert render(library, song, "clean:drums", listener, start_s=0, duration_s=0.5).samples.any()
 
 
 def test_equal_audiograms_are_one_listener(library):

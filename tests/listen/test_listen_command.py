@@ -73,7 +73,7 @@ WRONG = {
     "no address of this machine": (["demo", "--host", "192.0.2.1"], "--host 192.0.2.1: cannot be listened on"),
     "unknown separator": (["demo", "--separator", "spleeter:3stems"], "unknown separator 'spleeter:3stems'"),
     "missing references": (["demo", "--references", "none"], "none: folder of references is missing"),
-    "one run twice": (["demo", "demo"], "two systems have one name"),
+    "one run twice": (["demo", "demo"], "given twice"),
     "no answers": (["analyse", "none.sqlite"], "none.sqlite"),
 }
 
@@ -120,6 +120,12 @@ def test_runs_of_several_folders_are_told_apart(call, demo, tmp_path):
     other = shutil.copytree(demo, tmp_path / "other")
     told = call(demo, other, *REFUSED_LATE)[1]
     assert "Systems: demo/baseline, demo/e016, other/baseline, other/e016" in told
+
+
+def test_folders_of_one_name_are_told_apart_by_where_they_lie(call, demo, tmp_path):
+    other = shutil.copytree(demo, tmp_path / "second" / demo.name)
+    told = call(demo / "e016", other / "e016", *REFUSED_LATE)[1]
+    assert f"Systems: {demo.parent.name}/demo/e016, second/demo/e016" in told
 
 
 def test_what_a_killed_server_left_goes_and_ctrl_c_ends_promptly(demo, scratch):

@@ -214,6 +214,8 @@ WRONG_CLIPS = {
     "versions are text": ({"versions": "mixture"}, 422, "versions"),
     "unknown simulator": ({"simulator": "none"}, 422, "unknown simulator"),
     "a number as song": ({"song": 5}, 422, "song"),
+    "text as a number": ({"start_s": "0"}, 422, "start_s"),
+    "a truth as a number": ({"duration_s": True}, 422, "duration_s"),
     "a long id": ({"song": "x" * 1000}, 422, "song"),
 }
 
@@ -236,6 +238,9 @@ WRONG_LISTENERS = {
     "levels of no ear": {"left": {**EAR, "levels_db_hl": [1, 2, 3, 4, 5, 600]}, "right": EAR},
     "unsorted": {"left": {**EAR, "frequencies_hz": FREQUENCIES[::-1]}, "right": EAR},
     "text": {"left": {**EAR, "levels_db_hl": ["a"] * 6}, "right": EAR},
+    "numbers as text": {"left": {**EAR, "levels_db_hl": ["1"] * 6}, "right": EAR},
+    "below all hearing": {"left": {**EAR, "frequencies_hz": [1e-300, *FREQUENCIES[1:]]}, "right": EAR},
+    "above all hearing": {"left": {**EAR, "frequencies_hz": [*FREQUENCIES[:-1], 1e300]}, "right": EAR},
     "too many": {"left": {"frequencies_hz": list(range(100, 200)), "levels_db_hl": [0] * 100}, "right": EAR},
     "no object": [],
 }
@@ -368,6 +373,11 @@ def test_what_changes_something_must_come_from_here(room, origin, status):
     answer = room.post("/api/listeners", {"left": EAR, "right": EAR}, headers={"origin": origin})
     assert answer.status_code == status
     assert room.get("/api/room", headers={"origin": origin}).status_code == 200
+
+
+def test_one_origin_among_two_is_not_enough(room):
+    headers = [("origin", "http://127.0.0.1:8765"), ("origin", "http://evil.example")]
+    assert room.post("/api/listeners", {"left": EAR, "right": EAR}, headers=headers).status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -412,21 +412,44 @@ def test_a_song_of_ones_own_is_demixed_and_played(browser, server, tmp_path):
     rate = 44100
     time_s = np.arange(3 * rate) / rate
     tone = 0.3 * np.sin(2 * np.pi * 220 * time_s) * (1 + 0.5 * np.sin(2 * np.pi * 3 * time_s))
-    mine = tmp_path / "my <b>song.wav"
+    mine, slow, other = tmp_path / "my <b>song.wav", tmp_path / "slow.wav", tmp_path / "other.wav"
     soundfile.write(mine, np.stack([tone, 0.8 * tone], axis=1), rate)
-    with room(browser, server) as page:
+    slow.write_bytes(mine.read_bytes())
+    other.write_bytes(b"no sound at all")
+    with room(browser, server, except_for=("status of 4",)) as page:
         page.set_default_timeout(60_000)
+        chosen = page.locator("#song option:checked")
+        # Sending can be stopped, and only one song is sent at a time.
+        page.route("**/api/uploads?name=slow.wav", lambda route: None)
+        page.locator("#own-file").set_input_files(slow)
+        expect(page.locator("#own-state")).to_have_text("Sending slow.wav")
         page.locator("#own-file").set_input_files(mine)
-        expect(page.locator("#own-progress")).to_be_visible()
+        expect(page.locator("#own-error")).to_contain_text("another song is being sent")
+        page.get_by_role("button", name="Stop sending").click()
+        expect(page.locator("#own-progress")).to_be_hidden()
+        expect(page.locator("#own-error")).to_be_hidden()
+        expect(page.locator("#own-choose")).to_be_focused()
+
+        page.locator("#own-file").set_input_files(mine)
+        expect(page.get_by_role("button", name="Stop and delete it")).to_be_visible()
+        page.reload()  # the page of before is gone, the song is not
         expect(page.locator("#own-state")).to_contain_text("is ready", timeout=60_000)
-        assert page.locator("#song option:checked").inner_text().endswith("(your own)")
+        expect(chosen).to_have_text(re.compile(r"my <b>song.*\(your own\)"))
         assert page.locator("b").count() == 0  # a name is text, whatever stands in it
         expect(page.locator("label.version[data-state=loaded]")).to_have_count(3, timeout=20_000)
         page.locator("#play").click()
         page.keyboard.press("2")
         expect(page.locator("#now")).to_have_text("baseline")
         expect(page.locator("#play-word")).to_have_text("Pause")
-        page.locator("#own-delete").click()
+        page.get_by_label("Made for listener").select_option("L5076")
+        expect(page.locator("#now-detail")).to_contain_text(re.compile("song.*for L5076"))
+        expect(page.locator("#play-word")).to_have_text("Pause")
+
+        # Another one takes its place: the former is not offered any more, whatever becomes of the new one.
+        page.locator("#own-file").set_input_files(other)
+        expect(page.locator("#own-error")).to_be_visible()
         expect(page.locator("#own-delete")).to_be_hidden()
         expect(page.locator("#song option")).to_have_count(1)
         expect(page.locator("#now-detail")).to_contain_text("Falcon")
+        expect(page.locator("#play-word")).to_have_text("Play")
+        assert page.evaluate("sessionStorage.length") == 0

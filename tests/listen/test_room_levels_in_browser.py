@@ -1,5 +1,6 @@
 """What the listening room plays is as loud as it says, and what it shows of a sound is true."""
 
+import base64
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from browser import open_browser
 from listening_server import listening_server
 from open_room import room
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from tiny_run import make_tiny_run
 
 pytestmark = pytest.mark.browser
@@ -34,6 +35,11 @@ def browser():
 RECORD = """async ([song, versions, isMatched]) => {
   const [{Player}, {Passage}] = await Promise.all([import("/pages/player.js"), import("/pages/room_passage.js")]);
   const recorded = [];
+  const text = (samples) => new Promise((resolve) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result.split(",")[1]);
+    reader.readAsDataURL(new Blob([samples]));
+  });
   for (const version of versions) {
     const context = new OfflineAudioContext(2, 3 * 44100, 44100);
     const player = new Player(context);
@@ -43,23 +49,24 @@ RECORD = """async ([song, versions, isMatched]) => {
     player.select(version);
     player.play();
     const sound = await context.startRendering();
-    recorded.push([0, 1].map((channel) => Array.from(sound.getChannelData(channel))));
+    recorded.push(await Promise.all([0, 1].map((channel) => text(sound.getChannelData(channel)))));
   }
   return recorded;
 }"""
+
+
+def recorded(page: Page, song: str, is_matched: bool) -> dict[str, np.ndarray]:
+    """What leaves the real player by version, shape (n_samples, 2)."""
+    found = page.evaluate(RECORD, [song, VERSIONS, is_matched])
+    channels = [[np.frombuffer(base64.b64decode(text), np.float32) for text in both] for both in found]
+    return {version: np.stack(both, axis=1) for version, both in zip(VERSIONS, channels, strict=True)}
 
 
 def test_matched_versions_leave_the_page_at_one_loudness(browser, server):
     meter = pyloudnorm.Meter(RATE)
     with room(browser, server) as page:
         song = page.locator("#song").input_value()
-        matched, true = (
-            {
-                version: np.array(sound).T
-                for version, sound in zip(VERSIONS, page.evaluate(RECORD, [song, VERSIONS, is_matched]), strict=True)
-            }
-            for is_matched in (True, False)
-        )
+        matched, true = (recorded(page, song, is_matched) for is_matched in (True, False))
     loudness = {version: meter.integrated_loudness(sound) for version, sound in matched.items()}
     assert max(loudness.values()) - min(loudness.values()) < 0.1
     assert max(loudness.values()) <= -19.9
@@ -147,7 +154,7 @@ METER = """async (amplitude) => {
   const {Meters} = await import("/pages/room_meter.js");
   const context = new OfflineAudioContext(2, 44100, 44100);
   const tone = new OscillatorNode(context, {frequency: 1000});
-  const gain = new GainNode(context, {gain: amplitude});
+  const gain = new GainNode(context, {gain: amplitude, channelCount: 2, channelCountMode: "explicit"});
   const root = document.getElementById("meters").cloneNode(true);
   const meters = new Meters(context, tone.connect(gain), root);
   gain.connect(context.destination);

@@ -68,17 +68,17 @@ def test_headers_are_not_waited_for_however_slowly_they_come(connection, sent):
     assert 0.2 < seconds_until_closed(connection, trickled=b"a" if sent else b"") < 5
 
 
-def read_answer(connection):
-    answer = b""
-    while not answer.endswith(b"0\r\n\r\n"):
-        answer += connection.recv(1000)
-    return answer
+def read_answers(connection, n_answers=1):
+    answers = b""
+    while answers.count(b"\r\n0\r\n\r\n") < n_answers:
+        answers += connection.recv(1000)
+    return answers
 
 
 def test_an_answer_may_take_longer_and_the_next_request_comes_later(connection):
     for _ in range(2):
         connection.sendall(REQUEST + b"\r\n")
-        assert read_answer(connection).count(b"\r\nx\r\n") == 12
+        assert read_answers(connection).count(b"\r\nx\r\n") == 12
         time.sleep(0.6)  # an open connection between requests is uvicorn's to close
     connection.sendall(b"GET /slow")
     assert seconds_until_closed(connection, trickled=b"a") < 5
@@ -86,5 +86,4 @@ def test_an_answer_may_take_longer_and_the_next_request_comes_later(connection):
 
 def test_requests_sent_at_once_are_all_answered(connection):
     connection.sendall((REQUEST + b"\r\n") * 2)
-    assert read_answer(connection).startswith(b"HTTP/1.1 200")
-    assert read_answer(connection).startswith(b"HTTP/1.1 200")
+    assert read_answers(connection, 2).count(b"HTTP/1.1 200") == 2

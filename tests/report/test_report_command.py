@@ -63,6 +63,7 @@ def test_runs_are_named_genres_told_and_compared_as_wished(folder, tmp_path, cap
         (["{folder}/references", "--out", "{tmp}/r.html"], "holds no results"),
         (["={folder}", "--out", "{tmp}/r.html"], "NAME=PATH"),
         (["{folder}", "--out", "/proc/none/r.html"], "/proc/none"),
+        (["x" * 5000 + "={folder}/none", "--out", "{tmp}/r.html"], "none: not found"),
         ([], "Missing argument"),
     ],
 )  # fmt: skip

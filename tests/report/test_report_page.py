@@ -4,7 +4,6 @@ import base64
 import gzip
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -22,13 +21,9 @@ from cadenza_remix.report.page.contents import gather
 from cadenza_remix.report.page.data_table import Column, Interval, data_table, shown_number
 from cadenza_remix.report.page.markup import Html, element, escaped
 from cadenza_remix.report.page.overview import chain_in_words, records_digest
-from cadenza_remix.report.page.time_section import time_section
 from cadenza_remix.report.page.writing import write_report
 from cadenza_remix.report.tidy import tidy_frame
 from cadenza_remix.runs.finished import find_runs
-from cadenza_remix.runs.shards.folder import RunFolder, ShardId
-from cadenza_remix.runs.shards.journal import open_journal
-from cadenza_remix.runs.stage_times import StageTime, TimedProgress, read_stage_times, recorded_times
 
 EVIL = '<script>alert(1)</script> & "quoted"'
 SECTIONS = ["summary", "runs", "scores", "comparison", "listeners", "pairs", "sound", "time"]
@@ -157,7 +152,7 @@ def test_names_never_become_markup(song, tmp_path):
     outline = Outline(text)
     assert "<script>alert" not in text
     assert len(outline.all("script")) == 2  # the page's own, and the packed values
-    assert f"run {EVIL}" in outline.all("h3")[0][1]
+    assert any(f"run {EVIL}" in content for _, content in outline.all("h3"))
     assert any(evil in content for _, content in outline.all("h4"))
     assert len(outline.all("audio")) == 2  # one pair: mixture and remix
 
@@ -274,48 +269,3 @@ def test_clips_are_equally_loud(tmp_path):
         path = tmp_path / f"{number}.ogg"
         path.write_bytes(base64.b64decode(data))
         assert integrated_lufs(load_audio(path, sample_rate=None)) == pytest.approx(CLIP_LUFS, abs=0.7)
-
-
-def test_times_of_stages_belong_to_the_step_that_they_end():
-    now = iter([0.0, 1.0, 4.0, 4.5, 6.5])
-    timed = TimedProgress(clock=lambda: next(now))
-    timed.start("demix", 2)
-    timed.advance("demix", 1.0)
-    timed.advance("enhance")
-    timed.advance("enhance")
-    assert timed.stages == {"demix": StageTime(1.0, 3.0), "enhance": StageTime(2.0, 2.5)}
-
-
-def test_times_are_noted_also_after_an_error(tmp_path):
-    with recorded_times(tmp_path):
-        pass
-    assert not list(tmp_path.iterdir())  # nothing done, nothing noted
-    with pytest.raises(InputError), recorded_times(tmp_path) as timed:
-        timed.start("score", 3)
-        timed.advance("score")
-        raise InputError("stopped")
-    (times,) = read_stage_times(tmp_path)
-    assert times.stages["score"].n_units == 1
-    assert times.peak_bytes > 20e6
-    (tmp_path / "odd.json").write_text("[]")
-    assert read_stage_times(tmp_path) == [times]
-
-
-def test_report_tells_times_of_sessions_and_of_journals(folder, tmp_path):
-    shutil.copytree(folder / "baseline" / "records", tmp_path / "baseline" / "records")
-    with recorded_times(tmp_path / "baseline" / "stage_times") as timed:
-        timed.start("enhance", 2)
-        timed.advance("enhance", 2.0)
-    shutil.copytree(folder / "e016" / "records", tmp_path / "e016" / "records")
-    with open_journal(RunFolder(tmp_path / "e016"), ShardId("pairs", 0), 1, workers=3, n_units=2) as journal:
-        for unit, seconds in (("score/L5040/a", 3.0), ("score/L5076/a", 5.0)):
-            journal.begin(unit)
-            journal.done(unit, seconds)
-    text = time_section(gather(find_runs(tmp_path)))
-    rows = [re.sub(r"<[^>]*>", " ", row).split() for row in re.findall(r"<tr>(?!<th scope=.col)(.*?)</tr>", text)]
-    session, shards = rows
-    assert session[0] == "baseline"
-    assert session[3:5] == ["enhance", "2"]
-    assert shards[0] == "e016"
-    assert shards[3:7] == ["score", "2", "8.0", "4.00"]
-    assert "Not recorded" not in text

@@ -3,10 +3,11 @@
 import { createContext, Player } from "./player.js";
 import { readAddress, writeAddress } from "./room_address.js";
 import * as api from "./room_api.js";
-import { Attempts, isBack } from "./room_attempts.js";
+import { Attempts } from "./room_attempts.js";
 import { AudiogramEditor } from "./room_audiogram.js";
 import { Choices, FIRST_LENGTH_S } from "./room_choices.js";
 import { byId, tell } from "./room_dom.js";
+import { Edits, isDrawn } from "./room_edits.js";
 import { listenToKeys } from "./room_keys.js";
 import { LOUDEST_LUFS, TARGET_LUFS } from "./room_levels.js";
 import { Passage } from "./room_passage.js";
@@ -16,15 +17,10 @@ import { Transport } from "./room_transport.js";
 import { OwnSong } from "./room_upload.js";
 import { VersionList } from "./room_versions.js";
 
-const NO_STEMS = "No remix for this audiogram: the run kept no separated stems to make one from.";
-
 /** What can be heard at once without waiting. */
 const isFirst = ({ id }) => id === "mixture" || (id.startsWith("remix:") && !id.startsWith("remix:clean:"));
 
 const isRemix = ({ id }) => id.startsWith("remix:");
-
-/** A listener whose audiogram was drawn here; the server names them so. */
-const isDrawn = ({ id }) => id.startsWith("custom-");
 
 /** What changes with the audiogram. With a simulated hearing loss, everything does. */
 const isForListener = (id) => id.startsWith("remix:") || id.startsWith("stem:");
@@ -60,13 +56,19 @@ class Room {
     this.passage = new Passage(this.player, (id, state) => this.mark(id, state));
     this.editor = new AudiogramEditor({
       standards: description.standard_audiograms,
-      onedit: (ears) => this.hearFor(ears),
+      onedit: (ears) => this.edits.hear(ears),
+    });
+    this.edits = new Edits({
+      ontake: (listener) => {
+        this.takeDrawn(listener);
+        return this.refresh();
+      },
+      hasRemix: () => this.list.versions.some(isRemix),
+      signal: () => this.passage.signal,
     });
     this.attempts = new Attempts({ onbusy: (text) => this.busy(text), onforgotten: () => this.tellAgain() });
     this.former = null;
-    this.onheard = null;
     this.state = { song: null, listener: null, version: "mixture", simulator: null };
-    this.edits = 0;
     this.player.onchange = (what) => this.changed(what);
     this.listen();
   }
@@ -86,7 +88,11 @@ class Room {
     this.editor.setOwn(state.listener);
     this.editor.show(state.listener);
     this.choices.setPassage(state.song, asked.start_s ?? 0, asked.duration_s ?? FIRST_LENGTH_S);
-    if (asked.ears) await this.takeDrawn(asked.ears);
+    const drawn = asked.ears && (await this.edits.added(asked.ears));
+    if (drawn) {
+      this.takeDrawn(drawn);
+      this.editor.show(drawn);
+    }
     await this.showPassage();
     const missing = missingOf(asked, state);
     tell(byId("address-note"), missing.length ? `Not here, so something else is shown: ${missing.join(", ")}.` : null);
@@ -272,11 +278,7 @@ class Room {
 
   chooseListener(id) {
     const listener = this.choices.listeners.get(id);
-    // An edit that is under way is no longer wanted.
-    this.edits += 1;
-    this.onheard = null;
-    byId("audiogram-status").textContent = "";
-    tell(byId("audiogram-error"), null);
+    this.edits.drop();
     this.state.listener = listener;
     this.editor.setOwn(listener);
     this.editor.show(listener);
@@ -289,58 +291,10 @@ class Room {
     return this.refresh();
   }
 
-  /** An edited audiogram: made on the server, heard as soon as it is there. A later edit wins over one under way. */
-  async hearFor(ears) {
-    const asked_ms = performance.now();
-    const edit = (this.edits += 1);
-    tell(byId("audiogram-error"), null);
-    byId("audiogram-status").textContent = "Making it anew …";
-    const listener = await this.drawnListener(ears, edit);
-    if (edit !== this.edits) return;
-    if (listener === null) {
-      byId("audiogram-status").textContent = "";
-      return;
-    }
+  /** A drawn audiogram is a listener like others. */
+  takeDrawn(listener) {
     this.state.listener = listener;
     this.choices.setDrawn(listener);
-    this.onheard = (what) => {
-      const seconds = ((performance.now() - asked_ms) / 1000).toFixed(1);
-      byId("audiogram-status").textContent = `${listener.severity} loss. ${what} after ${seconds} s`;
-    };
-    const isMade = await this.refresh();
-    if (edit !== this.edits) return;
-    if (!this.list.versions.some(isRemix)) {
-      byId("audiogram-status").textContent = NO_STEMS;
-    } else if (this.onheard) {
-      // What does not depend on the audiogram is heard as it was; what went wrong is told elsewhere.
-      if (isMade) this.onheard("Made");
-      else byId("audiogram-status").textContent = "";
-    }
-    this.onheard = null;
-  }
-
-  /** The listener of a drawn audiogram, as soon as the server is there; null when it does not take it. */
-  async drawnListener(ears, edit) {
-    const { signal } = this.passage;
-    try {
-      return await api.addListener(ears);
-    } catch (error) {
-      if (edit !== this.edits) return null;
-      if (error.status === 0 && (await isBack(signal))) return this.drawnListener(ears, edit);
-      if (edit === this.edits) tell(byId("audiogram-error"), error.message);
-      return null;
-    }
-  }
-
-  /** The drawn audiogram of an address. */
-  async takeDrawn(ears) {
-    try {
-      this.state.listener = await api.addListener(ears);
-      this.choices.setDrawn(this.state.listener);
-      this.editor.show(this.state.listener);
-    } catch (error) {
-      tell(byId("audiogram-error"), error.message);
-    }
   }
 
   async addSong(song) {
@@ -372,8 +326,7 @@ class Room {
     this.list.mark(id, state, this.passage?.loudness(id));
     if (state !== "loaded" || id !== this.player.selected) return;
     this.describe();
-    this.onheard?.("Heard");
-    this.onheard = null;
+    this.edits.heard();
   }
 
   changed(what) {

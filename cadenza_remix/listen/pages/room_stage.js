@@ -43,7 +43,7 @@ export class Stage {
 
   setPosition(seconds) {
     const share = this.#duration ? Math.min(1, seconds / this.#duration) : 0;
-    this.playhead.style.transform = `translateX(${share * this.plot.clientWidth}px)`;
+    this.playhead.style.left = `${100 * share}%`;
   }
 
   setRegion(loop) {

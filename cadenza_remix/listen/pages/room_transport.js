@@ -28,7 +28,7 @@ export class Transport {
     byId("volume").addEventListener("input", () => this.#setVolume());
     byId("loop-start").addEventListener("change", () => this.#typed("loop-start", (at) => this.#from(at)));
     byId("loop-end").addEventListener("change", () => this.#typed("loop-end", (at) => this.#to(at)));
-    addEventListener("resize", () => this.#resized());
+    addEventListener("resize", () => this.#stage.setPassage(this.#start_s, this.duration_s));
     // The browser, or a call that comes in, may hold the sound back: then it does not play, whatever was pressed.
     player.context.addEventListener("statechange", () => this.changed());
     this.#setVolume();
@@ -101,11 +101,6 @@ export class Transport {
       this.#writeLoop(this.#region);
     }
     this.changed();
-  }
-
-  #resized() {
-    this.#stage.setPassage(this.#start_s, this.duration_s);
-    this.#stage.setPosition(this.#player.position);
   }
 
   /** One edge of the loop; where the other one is in the way, it makes room. */

@@ -58,10 +58,8 @@ export class OwnSong {
     tell(byId("own-error"), refusal);
     if (refusal) return;
     this.#sending = new AbortController();
-    byId("own-choose").disabled = true;
     const token = (await this.#isRemoved()) ? await this.#sent(file, this.#sending.signal) : null;
     this.#sending = null;
-    byId("own-choose").disabled = false;
     if (token) await this.#watch(token).catch((error) => this.#failed(error));
   }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from cadenza_remix.listen.panel.haaqi_correlation import FEWEST_POINTS, WITHIN
-from cadenza_remix.listen.panel.paired_tests import smallest_p
+from cadenza_remix.listen.panel.paired_tests import fewest_assessors
 from cadenza_remix.report.statistics import FEW_CLUSTERS
 
 if TYPE_CHECKING:
@@ -160,10 +160,11 @@ def _limits(analysis: Analysis) -> Iterator[str]:
     few = [_many(n, name) for name, n in sizes.items() if 1 < n < FEW_CLUSTERS]
     if few:
         yield f"Only {' and '.join(few)}: the intervals are narrower than they should be."
-    n_tests = len(analysis.tests) + int((analysis.preference["factor"] == "all").sum())
-    if n_tests and smallest_p(n_assessors) >= ALPHA:
-        yield f"With {_many(n_assessors, 'assessor')} no test can find anything: at least 6 are needed."
-    elif n_tests:
+    tables = [n for n in (len(analysis.tests), int((analysis.preference["factor"] == "all").sum())) if n]
+    needed = fewest_assessors(min(tables), ALPHA) if tables else 0
+    if n_assessors < needed:
+        yield f"With {_many(n_assessors, 'assessor')} no test can find anything: at least {needed} are needed."
+    elif tables:
         yield "Tests ask whether other assessors would agree about these songs; intervals are for other songs too."
 
 

@@ -112,6 +112,18 @@ def smallest_p(n_assessors: int) -> float:
     return max(2.0 ** (1 - n_assessors), 1 / (N_FLIPS + 1)) if n_assessors else 1.0
 
 
+def fewest_assessors(n_tests: int, alpha: float) -> int:
+    """Return how many assessors it takes for any of so many tests to fall below ``alpha``, corrected by `holm`.
+
+    Examples
+    --------
+    >>> fewest_assessors(1, 0.05), fewest_assessors(3, 0.05), fewest_assessors(18, 0.05)
+    (6, 7, 10)
+    """
+    enough = (n for n in range(2, MOST_EXACT + 2) if n_tests * smallest_p(n) < alpha)
+    return next(enough, MOST_EXACT + 1)  # of still more tests random flips can find none, however many take part
+
+
 def _all_signs(n: int) -> NDArray[np.float64]:
     """Return all 2**n rows of n signs."""
     return np.asarray(1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1), dtype=np.float64)

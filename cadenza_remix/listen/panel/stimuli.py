@@ -230,7 +230,7 @@ def trial_gains_db(
     Examples
     --------
     >>> trial_gains_db([-20.0, -30.0], [-1.0, -6.0], target_lufs=-23.0, max_peak_dbfs=-3.0)
-    [-5.0, 5.0]
+    [-7.0, 3.0]
     """
     gains = [
         0.0 if target_lufs is None or not math.isfinite(loudness) else target_lufs - loudness

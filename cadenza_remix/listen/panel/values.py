@@ -14,6 +14,13 @@ from cadenza_remix.runs.shards.config import OnceLoader as OnceLoader
 
 
 def read_mapping(path: Path, *, expected: str) -> Mapping[str, Any]:
+    """Return what a YAML file says, which must be a mapping in which no key stands twice.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or is something else; ``expected`` says what was wanted.
+    """
     try:
         raw = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=OnceLoader)
     except InputError as error:
@@ -34,12 +41,16 @@ def read_mapping(path: Path, *, expected: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Reader:
-    """Values of a mapping, each checked; ``where`` names the file."""
+    """Values of a mapping, each checked; ``where`` names the file.
+
+    All methods raise `InputError` for a value of another kind or beyond the limits.
+    """
 
     raw: Mapping[str, Any]
     where: str
 
     def text(self, key: str, default: str, *, lines: bool = False) -> str:
+        """Return text that is not empty; ``lines``: of more than one line."""
         value = self.raw.get(key, default)
         if value is default:
             return default
@@ -48,6 +59,7 @@ class Reader:
         return value.strip()
 
     def texts(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        """Return a list of different names; one name alone is a list of one."""
         value = self.raw.get(key, default)
         value = [value] if isinstance(value, str) else value
         if value is default:
@@ -59,23 +71,27 @@ class Reader:
         return tuple(value)
 
     def choice(self, key: str, known: tuple[str, ...]) -> str:
+        """Return one of the known names."""
         if self.raw[key] not in known:
             raise unknown_name(key, self.raw[key], known, where=self.where)
         return str(self.raw[key])
 
     def flag(self, key: str, default: bool) -> bool:
+        """Return true or false."""
         value = self.raw.get(key, default)
         if not isinstance(value, bool):
             raise self._wrong(key, "true or false", value)
         return value
 
     def number(self, key: str, default: float, low: float, high: float, *, null: bool = False) -> float | None:
+        """Return a number from ``low`` to ``high``, or None where ``null`` is allowed."""
         value = self.raw.get(key, default)
         if null and value is None:
             return None
         return number_from(value, low, high, f"{self.where}: {key}", " or null" if null else "")
 
     def whole(self, key: str, default: int, *, low: int, high: int) -> int:
+        """Return a whole number from ``low`` to ``high``."""
         value = self.raw.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise self._wrong(key, f"a whole number from {low} to {high}", value)
@@ -94,6 +110,7 @@ def number_from(value: object, low: float, high: float, where: str, more: str = 
 
 
 def checked_keys(value: object, known: tuple[str, ...], where: str) -> Mapping[str, Any]:
+    """Return a mapping that has no keys but the known ones."""
     if not isinstance(value, Mapping):
         raise InputError("wrong form", where=where, expected=f"keys {', '.join(known)}", found=repr(value)[:80])
     for key in value:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
 from cadenza_remix.report.comparison import Comparison
 from cadenza_remix.report.figures import plot_differences
 from cadenza_remix.report.page.contents import Contents, group_row
@@ -33,7 +38,8 @@ def comparison_section(contents: Contents) -> Html:
     systems = {run.name for run in contents.systems} or set(contents.comparisons)
     for name, comparison in contents.comparisons.items():
         is_open = name in systems and len(contents.comparisons) <= _MOST_OPEN
-        tables.append(_details(name, str(contents.against), comparison, is_open=is_open))
+        ordered = _by_hearing_loss(comparison, list(contents.listeners))
+        tables.append(_details(name, str(contents.against), ordered, is_open=is_open))
     return join(*notes, *tables)
 
 
@@ -63,6 +69,18 @@ def _summary(contents: Contents) -> Html:
         "songs and listeners would hardly turn round. " + INTERVALS
     )
     return data_table("differences", f"Each system against {contents.against}", columns, rows, explanation=explanation)
+
+
+def _by_hearing_loss(comparison: Comparison, listeners: Sequence[str]) -> Comparison:
+    """Return a comparison whose listeners stand in this order, as they do everywhere on the page."""
+    table, order = comparison.table, list(range(len(comparison.table)))
+    rank = {name: place for place, name in enumerate(listeners)}
+    is_listener = table["factor"] == "listener"
+    for metric in table["metric"].unique():
+        places = np.flatnonzero(is_listener & (table["metric"] == metric))
+        for place, wanted in zip(places, sorted(places, key=lambda row: rank[table["level"].iloc[row]]), strict=True):
+            order[place] = wanted
+    return dataclasses.replace(comparison, table=table.iloc[order].reset_index(drop=True))
 
 
 def _details(name: str, against: str, comparison: Comparison, *, is_open: bool) -> Html:

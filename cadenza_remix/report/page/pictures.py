@@ -20,7 +20,7 @@ def picture(
     caption: str, alt: str, plot: Callable[..., None], *args: Any, explanation: object = None, form: str = "svg",
     **options: Any,
 ) -> Html:  # fmt: skip
-    """Return a figure with its caption, or what it lacks.
+    """Return a figure with its caption, or the words that there is nothing to draw.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def picture(
         if form == "svg" and len(data) > _SVG_MOST_BYTES:
             other = figure_bytes(plot, *args, form="png", dpi=_PNG_DPI, **options)
             data, form = min((data, form), (other, "png"), key=lambda made: len(made[0]))
-    except InputError as error:
-        return missing(f"{caption}: {error}.")
+    except InputError:
+        return missing(f"{caption}: there are no values to draw.")
     if form == "png":
         data = _with_palette(data)
     image = element("img", src=data_uri(data, _KINDS[form]), alt=alt)

@@ -9,6 +9,9 @@ from cadenza_remix.report.page.data_table import Column, Interval, shown_interva
 from cadenza_remix.report.page.markup import Html, counted, element, join, missing, paragraph
 from cadenza_remix.report.page.pictures import picture
 from cadenza_remix.report.page.scores_section import INTERVALS, interval_cell
+from cadenza_remix.runs.finished import UNPROCESSED, UPPER_BOUND
+
+_ROLES = {UNPROCESSED: " (unprocessed)", UPPER_BOUND: " (clean stems, upper bound)"}
 
 
 def summary(contents: Contents) -> Html:
@@ -47,14 +50,15 @@ def _headline(contents: Contents) -> list[Html]:
 def _numbers(contents: Contents, name: str) -> list[object]:
     """Return the mean of a system, and its difference to the one that all are compared with."""
     mean = interval_cell(contents.scores[name].mean("haaqi", "all", "all"))
-    parts: list[object] = [element("strong", name), ": HAAQI ", *_interval(mean, Column("HAAQI"))]
+    role = _ROLES.get(name.rpartition("/")[2], "") if name not in contents.measured else ""
+    parts: list[object] = [element("strong", name), f"{role}: HAAQI ", *_interval(mean, Column("HAAQI"))]
     comparison = contents.comparisons.get(name)
     if comparison is not None:
         whole = group_row(comparison.table, "haaqi", "all", "all")
         if whole is not None:
             difference = interval_cell(whole, "difference")
-            parts += [f"; {contents.against} ", *_interval(difference, Column("difference", signed=True))]
-            parts.append(f", higher in {100 * whole['share_higher']:.0f} % of values")
+            parts += ["; ", *_interval(difference, Column("difference", signed=True))]
+            parts.append(f" against {contents.against}, higher in {100 * whole['share_higher']:.0f} % of values")
     return parts
 
 

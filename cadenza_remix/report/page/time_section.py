@@ -16,9 +16,11 @@ from cadenza_remix.runs.finished import FinishedRun
 from cadenza_remix.runs.shards.events import journal_folders
 from cadenza_remix.runs.shards.folder import STAGES, RunFolder, ShardId
 from cadenza_remix.runs.shards.history import ShardHistory
+from cadenza_remix.runs.shards.plan import KINDS
 from cadenza_remix.runs.stage_times import FOLDER, TABLE_ENDING, read_stage_times
 
 _MEGABYTE = 1e6
+
 _COLUMNS = [Column("system"), Column("began (UTC)"), Column("stage"), Column("units", 0), Column("time", 1, unit="s"),
             Column("per unit", 2, unit="s"), Column("workers or cores", 0), Column("peak memory", 0, unit="MB"),
             Column("largest worker", 0, unit="MB")]  # fmt: skip
@@ -99,5 +101,7 @@ def _journal_rows(run: FinishedRun) -> list[list[Cell]]:
     start = datetime.fromtimestamp(min(began), UTC).strftime("%Y-%m-%d %H:%M:%S") if began else "not known"
     return [
         [run.name, start, kind, count, took_s[kind], took_s[kind] / count, workers, None, None]
-        for kind, count in n_done.items()
+        for kind, count in sorted(
+            n_done.items(), key=lambda entry: KINDS.index(entry[0]) if entry[0] in KINDS else len(KINDS)
+        )
     ]

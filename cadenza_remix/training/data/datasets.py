@@ -15,9 +15,9 @@ from pathlib import Path
 
 from cadenza_remix.audio.io import STEM_LENGTH_TOLERANCE_S
 from cadenza_remix.audio.reading import file_properties
+from cadenza_remix.audio.seeking import check_ending
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.training.data.layouts import LAYOUTS, SPLITS, FoundSong, Layout
-from cadenza_remix.audio.seeking import check_ending
 from cadenza_remix.training.data.songs import MIXTURE, StemFile, TrainingSong
 
 _N_THREADS = 8  # they wait for the disk

@@ -10,8 +10,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.audio.seeking import read_excerpt
+from cadenza_remix.errors import InputError, unknown_name
 
 MIXTURE = "mixture"
 

@@ -1,5 +1,6 @@
 """An analysis finds what simulated raters had in mind, and nothing that they had not."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -285,6 +286,24 @@ def test_a_written_test_reads_as_what_was_simulated(tmp_path, test_type):
     assert (read.type, read.n_trials, read.n_open, read.systems) == (made.type, made.n_trials, 0, made.systems)
     with pytest.raises(InputError, match="is there already"):
         simulate(path, simulation, np.random.default_rng(13))
+
+
+def test_few_assessors_are_told_how_many_it_takes():
+    """Three tests of six assessors: even if all agree, none falls below 0.05 after Holm's correction."""
+    certain = Simulation(
+        {"a": 80.0, "b": 50.0, "c": 20.0},
+        type="scales",
+        n_songs=2,
+        person_sd=0.0,
+        taste_sd=0.0,
+        song_sd=0.0,
+        noise_sd=0.1,
+    )
+    for n_participants, is_found in ((6, False), (7, True)):
+        analysis = analysis_of(dataclasses.replace(certain, n_participants=n_participants), 15)
+        assert (analysis.tests["p_holm"] < 0.05).all() == is_found
+        words = " ".join(findings(analysis))
+        assert ("With 6 assessors no test can find anything: at least 7 are needed." in words) != is_found
 
 
 def test_pairs_are_of_the_same_assessor_and_song():

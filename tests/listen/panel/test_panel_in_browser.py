@@ -98,8 +98,7 @@ def panels(run_folder, tmp_path_factory):
             for name, settings in TESTS.items()
         }
         yield starting
-    for panel in starting.values():
-        panel.result().server.stop()
+        list(threads.map(lambda panel: panel.result().server.stop(), starting.values()))
 
 
 @pytest.fixture(scope="module")
@@ -350,6 +349,32 @@ def test_level_starts_low_and_can_only_be_lowered_afterwards(mushra, browser):
         heading(page, re.compile("Training 1 of 1"))
         assert page.get_by_role("slider", name="Volume").input_value() == "50"
         watch.assert_clean()
+
+
+NO_STORAGE = (
+    "Object.defineProperty(window, 'sessionStorage', { get() { throw new DOMException('no', 'SecurityError'); } });"
+)
+LEFT_OPEN = (
+    "sessionStorage.setItem('cadenza-remix:draft:' + location.pathname.slice(3) + ':training:1', '{\"seconds\": 1e7}');"
+)
+
+
+@pytest.mark.parametrize(("number", "script", "longest_s"), [(5, NO_STORAGE, 60), (6, LEFT_OPEN, 7 * 86_400)])
+def test_answers_are_saved_without_storage_and_after_months(mushra, browser, number, script, longest_s):
+    """Participants who have come as far as their first page, in the tests above."""
+    with open_page(browser) as (page, watch):
+        page.add_init_script(script)
+        page.goto(mushra.link(number))
+        heading(page, re.compile("Training 1 of 1"))
+        values = values_for(mushra.labels(number, 1), number)
+        rate(page, values)
+        confirm(page)
+        heading(page, "That was the training")
+        watch.assert_clean()
+    assert {label: row["quality"] for label, row in mushra.answers(number)[1].items()} == values
+    seconds = mushra.rows("SELECT seconds FROM trials WHERE participant=? AND trial=1", number)[0]["seconds"]
+    assert 0 < seconds <= longest_s
+    assert script is NO_STORAGE or seconds == longest_s
 
 
 def test_scales_trial_wants_every_slider(panels, browser):
