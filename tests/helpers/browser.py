@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
 AUTOPLAY = "--autoplay-policy=no-user-gesture-required"
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 30_000
 
 
 class Watched:

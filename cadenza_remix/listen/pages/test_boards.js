@@ -115,7 +115,7 @@ export class MushraBoard extends Board {
   hint() {
     const values = this.labels.map((label) => this.page.draft.rating(label, "quality"));
     if (values.includes(null) || values.includes(100)) return "";
-    return "You can confirm, but none of the stimuli is rated 100, as the hidden reference should be.";
+    return "None is rated 100 yet: one of them is the reference itself. You can confirm all the same.";
   }
 }
 

@@ -111,7 +111,7 @@ export class TrialPage {
     const missing = this.board.missing();
     allow(byId("confirm"), missing.length === 0);
     setText(byId("why"), missing.length ? `Before you can confirm: ${missing.join("; ")}.` : "Ready to confirm.");
-    setText(byId("hint"), this.board.hint());
+    setText(byId("hint"), missing.length ? "" : this.board.hint());
   }
 
   key(event) {

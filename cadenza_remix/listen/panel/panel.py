@@ -40,9 +40,9 @@ _SHORTEST_TOKEN = 16
 _CONTINUES = {"ready": "trial", "break": "trial"}
 
 NOTICE = (
-    "Please protect your hearing. Turn the volume of your device all the way down before you put your headphones on,"
-    " then set it in the level check so that the test sound is comfortable: never louder than you would talk with"
-    " somebody beside you. The page limits its own level, but it cannot know how loud your device plays. Do not turn"
+    "Please protect your hearing. Turn the volume of your device all the way down before you put your headphones on."
+    " The next page says how to raise it until a test sound is comfortable: never louder than you would talk with"
+    " somebody beside you. This page limits its own level, but it cannot know how loud your device plays. Do not turn"
     " the volume up during the test. Take hearing aids out when you wear headphones. If anything is too loud or"
     " unpleasant, stop at once; you may leave at any time."
 )

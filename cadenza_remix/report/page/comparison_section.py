@@ -77,7 +77,7 @@ def _by_hearing_loss(comparison: Comparison, listeners: Sequence[str]) -> Compar
     rank = {name: place for place, name in enumerate(listeners)}
     is_listener = table["factor"] == "listener"
     for metric in table["metric"].unique():
-        places = np.flatnonzero(is_listener & (table["metric"] == metric))
+        places = np.flatnonzero(is_listener & (table["metric"] == metric)).tolist()
         for place, wanted in zip(places, sorted(places, key=lambda row: rank[table["level"].iloc[row]]), strict=True):
             order[place] = wanted
     return dataclasses.replace(comparison, table=table.iloc[order].reset_index(drop=True))
