@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from cadenza_remix.listen.library import Library
     from cadenza_remix.listen.panel.panel import Panel
     from cadenza_remix.listen.uploads import Uploads
-    from cadenza_remix.runs.finished import FinishedRun
 
 _ROOM = "room"
 _MOST_BYTES_OF_CLIPS = 1_000_000_000
@@ -105,8 +105,8 @@ def room_command(
     from cadenza_remix.listen.serving import bind, temporary_folder
 
     with ExitStack() as stack:
-        bound = stack.enter_context(bind(host, port))  # before anything is loaded: it may be in use
         library = _library(runs, references, music or []) if runs else None
+        bound = stack.enter_context(bind(host, port))
         folder = stack.enter_context(temporary_folder())
         clips = ClipStore(folder / "clips", max_bytes=_MOST_BYTES_OF_CLIPS)
         pool = RenderPool()
@@ -121,6 +121,8 @@ def room_command(
         if library is not None:
             stack.enter_context(_warming_up(library))
         _serve(app, bound, host=host, has_room=library is not None, panel=panel, open_page=open_page, verbose=verbose)
+        if panel is not None:
+            tell(f"Answers: {panel.store.path} (cadenza-remix listen analyse {shlex.quote(str(panel.store.path))})")
 
 
 @contextmanager
@@ -148,42 +150,22 @@ def _check_packages() -> None:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(f"listen needs {error.name}: pip install 'cadenza-remix[listen]'") from error
+        raise MissingDependencyError(
+            f"listen needs {error.name}: pip install '.[listen]' in a clone, 'cadenza-remix[listen]' elsewhere"
+        ) from error
 
 
 def _library(paths: Sequence[Path], references: Path | None, music: Sequence[Path]) -> Library:
     from cadenza_remix.listen.library import Library
+    from cadenza_remix.runs.finished import find_all_runs
 
-    library = Library.from_runs(_runs(paths, references, music))
-    _tell_of(library)
+    runs = find_all_runs(paths, references=references, music=music)
+    library = Library.from_runs(runs)
+    _tell_of(library, [path for run in runs for path in run.damaged])
     return library
 
 
-def _runs(paths: Sequence[Path], references: Path | None, music: Sequence[Path]) -> list[FinishedRun]:
-    """Find the runs; where two would have one name, each is called by its folder as well."""
-    from cadenza_remix.runs.finished import find_runs
-
-    found = [find_runs(path, references=references, music=music) for path in paths]
-    names = [run.name for runs in found for run in runs]
-    if len(set(names)) < len(names):
-        called = _told_apart([path.resolve() for path in paths])
-        found = [
-            find_runs(path, name=name, references=references, music=music)
-            for path, name in zip(paths, called, strict=True)
-        ]
-    return [run for runs in found for run in runs]
-
-
-def _told_apart(folders: Sequence[Path]) -> list[str]:
-    """Return as much of the ends of these paths as it takes to tell them apart."""
-    for n_parts in range(1, max(len(folder.parts) for folder in folders) + 1):
-        names = ["/".join(folder.parts[-n_parts:]) for folder in folders]
-        if len(set(names)) == len(names):
-            return names
-    raise InputError("given twice", where="RUN", expected="each folder once", found=_some([str(f) for f in folders]))
-
-
-def _tell_of(library: Library) -> None:
+def _tell_of(library: Library, damaged: Sequence[Path]) -> None:
     """Say what was found, and how to get what is missing."""
     from cadenza_remix.listen.library import missing_of
 
@@ -197,6 +179,10 @@ def _tell_of(library: Library) -> None:
     }
     for part, songs in missing_of(library).items():
         tell(f"  {ways[part]}: {_some(songs)}")
+    if damaged:
+        tell(
+            f"  records that cannot be read, what they stand for is left out: {_some([str(path) for path in damaged])}"
+        )
 
 
 def _some(names: Sequence[str]) -> str:
@@ -235,10 +221,12 @@ def _serve(
     verbose: bool,
 ) -> None:
     from cadenza_remix.listen.security import is_loopback
-    from cadenza_remix.listen.serving import address_of, serve
+    from cadenza_remix.listen.serving import address_of, own_address, serve
 
     address = address_of(bound, host=host)
+    outside = address
     if not is_loopback(host):
+        outside = address_of(bound, host=own_address(host))
         err.print(
             f"cadenza-remix: warning: --host {host}: everybody who can reach this machine can use the room; "
             "nothing is encrypted",
@@ -248,10 +236,12 @@ def _serve(
 
     def on_listening() -> None:
         if panel is not None:
-            _tell_links(panel, address)
+            _tell_links(panel, outside)
         tell(f"Listening {'room' if has_room else 'test'}: {address} (Ctrl-C ends it)")
+        if outside != address:
+            tell(f"From other devices: {outside}")
         if open_page and not _shown(address):
-            tell("No browser was found to open it in")
+            tell("Open this address in a browser.")
 
     serve(app, bound, on_listening=on_listening, verbose=verbose)
 
@@ -268,6 +258,6 @@ def _tell_links(panel: Panel, address: str) -> None:
     """Print everybody's link; whoever has one is that participant."""
     links = panel.links(address)
     for number, link in links.participants.items():
-        tell(f"Participant {number}: {link}")
+        tell(f"Participant {number} ({links.listeners[number]}): {link}")
     token = f"token {links.admin_token}" if links.admin_token else "with the first start's token, or the environment's"
     tell(f"Administrators: {links.admin}, {token}")

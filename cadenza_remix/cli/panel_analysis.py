@@ -45,9 +45,9 @@ def analyse(
     answers = read_answers(test)
     haaqi = None
     if run:
-        from cadenza_remix.listen.panel.selection import find_systems
+        from cadenza_remix.runs.finished import find_all_runs
 
-        haaqi = haaqi_of(find_systems(run))
+        haaqi = haaqi_of(find_all_runs(run))
     found = analyse_answers(answers, screening=not no_screening, against=against, haaqi=haaqi)
     folder = out_folder if out_folder is not None else test.with_name(f"{test.stem}_analysis")
     check_writable(folder)

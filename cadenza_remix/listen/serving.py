@@ -76,6 +76,16 @@ def address_of(bound: socket.socket, *, host: str) -> str:
     return f"http://{name}:{bound.getsockname()[1]}"
 
 
+def own_address(host: str) -> str:
+    """Return how other machines call this one when a server listens on ``host``; ``host`` where that is not known."""
+    if host not in ("0.0.0.0", "::", ""):
+        return host
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # an address of nobody (RFC 5737); no packet is sent
+        return str(probe.getsockname()[0])
+    return host
+
+
 @contextlib.contextmanager
 def temporary_folder() -> Generator[Path]:
     """Make a folder of this process's own for what it makes while it runs; those of processes that were killed go."""

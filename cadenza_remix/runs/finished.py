@@ -7,8 +7,9 @@ the caller say.
 
 from __future__ import annotations
 
+import errno
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,8 @@ class FinishedRun:
         Records of the two stages; see `cadenza_remix.runs.enhancing` and `cadenza_remix.runs.scoring`.
     sources : mapping of str to SongSources
         By song; every song of ``pairs``.
+    damaged : tuple of Path
+        Records that cannot be read: their pairs, or kept stems, are left out.
     """
 
     name: str
@@ -74,6 +77,7 @@ class FinishedRun:
     enhanced: Mapping[Pair, Record]
     scored: Mapping[Pair, Record]
     sources: Mapping[str, SongSources] = field(default_factory=dict)
+    damaged: tuple[Path, ...] = ()
 
     @property
     def songs(self) -> tuple[str, ...]:
@@ -146,9 +150,12 @@ def find_runs(
         There is nothing, or nothing that these commands wrote.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError("not found", where=path, expected=_EXPECTED)
-    path = path.resolve()
+    try:
+        path.lstat()
+        path = path.resolve()
+    except OSError as error:
+        problem = "not found" if error.errno in (errno.ENOENT, errno.ENOTDIR) else f"cannot be read: {error.strerror}"
+        raise InputError(problem, where=path, expected=_EXPECTED) from error
     songs = {song.name: song.path for song in find_songs(music)}
     if path.is_file():
         return [_scored_table(path, name or path.stem, references, songs)]
@@ -157,10 +164,55 @@ def find_runs(
     else:
         found = sorted(filter(_is_run, path.iterdir()), key=lambda sub: (_rank(sub.name), sub.name))
     if not found:
-        raise InputError("holds no results", where=path, expected=_EXPECTED, found=_named(path))
+        raise InputError(f"holds no results{_elsewhere(path)}", where=path, expected=_EXPECTED, found=_named(path))
     if scores is not None and len(found) > 1:
         raise InputError("several runs, one table", where=path, expected="one run", found=_named(path))
     return [_read_run(sub, _run_name(path, sub, name), references, songs, scores) for sub in found]
+
+
+def find_all_runs(
+    paths: Sequence[str | Path], *, references: str | Path | None = None, music: Iterable[str | Path] = ()
+) -> list[FinishedRun]:
+    """Find the runs of several folders; where two would have one name, each is called by its folder as well.
+
+    Parameters
+    ----------
+    paths, references, music
+        As for `find_runs`.
+
+    Raises
+    ------
+    InputError
+        As `find_runs`; a folder is given twice.
+    """
+    music = list(music)
+    found = [find_runs(path, references=references, music=music) for path in paths]
+    names = [run.name for runs in found for run in runs]
+    if len(set(names)) < len(names):
+        called = _told_apart([Path(path).resolve() for path in paths])
+        found = [
+            find_runs(path, name=name, references=references, music=music)
+            for path, name in zip(paths, called, strict=True)
+        ]
+    return [run for runs in found for run in runs]
+
+
+def _told_apart(folders: Sequence[Path]) -> list[str]:
+    """Return as much of the ends of these paths as it takes to tell them apart."""
+    for n_parts in range(1, max(len(folder.parts) for folder in folders) + 1):
+        names = ["/".join(folder.parts[-n_parts:]) for folder in folders]
+        if len(set(names)) == len(names):
+            return names
+    twice = next(folder for number, folder in enumerate(folders) if folder in folders[:number])
+    raise InputError("given twice", where=twice, expected="each folder once")
+
+
+def _elsewhere(folder: Path) -> str:
+    """Say where results lie that somebody may have meant: one folder down, or up."""
+    below = (sub for sub in sorted(folder.iterdir()) if sub.is_dir() and any(map(_is_run, sub.iterdir())))
+    above = (parent for parent in list(folder.parents)[:3] if _is_run(parent))
+    meant = next(itertools.chain(below, above), None)
+    return f" (did you mean {meant}?)" if meant is not None else ""
 
 
 def _is_run(folder: Path) -> bool:
@@ -183,10 +235,11 @@ def _named(folder: Path) -> str:
 
 
 def _scored_table(table: Path, name: str, references: str | Path | None, songs: Mapping[str, Path]) -> FinishedRun:
-    scored = _records(_records_beside(table))
+    damaged: list[Path] = []
+    scored = _records(_records_beside(table), damaged)
     if not scored:
         raise InputError("has no records beside it", where=table, expected=f"{_records_beside(table).name}/")
-    return _assembled(name, table.parent, {}, scored, references, songs, None)
+    return _assembled(name, table.parent, {}, scored, references, songs, None, damaged)
 
 
 def _records_beside(table: Path) -> Path:
@@ -196,25 +249,28 @@ def _records_beside(table: Path) -> Path:
 def _read_run(
     folder: Path, name: str, references: str | Path | None, songs: Mapping[str, Path], scores: str | Path | None
 ) -> FinishedRun:
-    enhanced = _records(folder / "records" / "enhance")
+    damaged: list[Path] = []
+    enhanced = _records(folder / "records" / "enhance", damaged)
     places = [folder / "records" / "score", *sorted(folder.glob("*_records"))]
     if scores is not None:
         places = [_records_beside(Path(scores))]
-    scored = next((found for place in places if (found := _records(place))), {})
+    scored = next((found for place in places if (found := _records(place, damaged))), {})
     if scores is not None and not scored:
         raise InputError("has no records beside it", where=scores, expected=f"{places[0].name}/")
     if not enhanced and not scored:
         raise InputError("holds no finished pair", where=folder, expected="records of pairs below records/")
-    return _assembled(name, folder, enhanced, scored, references, songs, _config_of(folder))
+    return _assembled(name, folder, enhanced, scored, references, songs, _config_of(folder), damaged)
 
 
-def _records(folder: Path) -> dict[Pair, Record]:
-    """Return the records of a stage by pair; what cannot be read is a pair that is not done."""
+def _records(folder: Path, damaged: list[Path]) -> dict[Pair, Record]:
+    """Return the records of a stage by pair; what cannot be read is a pair that is not done, and noted."""
     found = {}
     for path in sorted(folder.glob("*/*.json")):
         record = read_record(path)
         if record is not None and _audiograms(record):
             found[Pair(path.stem, path.parent.name)] = record
+        else:
+            damaged.append(path)
     return found
 
 
@@ -235,6 +291,7 @@ def _assembled(
     references: str | Path | None,
     songs: Mapping[str, Path],
     config: RunConfig | None,
+    damaged: list[Path],
 ) -> FinishedRun:
     pairs = tuple(sorted({*enhanced, *scored}))
     listeners = {}
@@ -245,7 +302,13 @@ def _assembled(
     mixtures = {**_config_songs(config), **songs}
     keys = {pair.song: record.settings.get("stems") for pair, record in enhanced.items()}
     sources = {song: _sources(song, folder, places, mixtures, keys.get(song)) for song in {p.song for p in pairs}}
-    return FinishedRun(name, folder, pairs, listeners, enhanced, scored, sources)
+    damaged += [
+        record
+        for song in sources
+        for record in _stem_records(folder, song)
+        if record.exists() and not read_record(record)
+    ]
+    return FinishedRun(name, folder, pairs, listeners, enhanced, scored, sources, tuple(damaged))
 
 
 def _audiograms(record: Record) -> Mapping[str, Any] | None:
@@ -293,11 +356,16 @@ def _sources(
         else:
             with suppress(InputError):
                 mixture = find_audio(clean, "mixture")
-    for kept in (folder / "stems" / song, folder.parent / "stems" / song):
-        record = read_record(kept / "record.json")
+    for record_path in _stem_records(folder, song):
+        kept, record = record_path.parent, read_record(record_path)
         if record is not None and record.key == demix_key and all((kept / f"{stem}.wav").is_file() for stem in STEMS):
             return SongSources(mixture, clean, kept, str(record.settings.get("separator")))
     return SongSources(mixture, clean)
+
+
+def _stem_records(folder: Path, song: str) -> tuple[Path, ...]:
+    """Return where the record of a song's kept stems may lie."""
+    return tuple(place / "stems" / song / "record.json" for place in (folder, folder.parent))
 
 
 def _there(path: Path) -> Path | None:

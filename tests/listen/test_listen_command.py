@@ -223,7 +223,8 @@ def test_without_its_packages_it_says_how_to_get_them(demo, tmp_path):
     command = [sys.executable, "-m", "cadenza_remix", "listen", demo]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
     assert result.returncode == 2
-    assert result.stderr == "cadenza-remix: error: listen needs fastapi: pip install 'cadenza-remix[listen]'\n"
+    expected = "listen needs fastapi: pip install '.[listen]' in a clone, 'cadenza-remix[listen]' elsewhere\n"
+    assert result.stderr == f"cadenza-remix: error: {expected}"
 
 
 def test_help_loads_no_server():

@@ -82,7 +82,7 @@ def test_table_is_saved_as_csv_with_its_exact_numbers(page):
     rows = list(csv.reader(io.StringIO(saved.path().read_text(encoding="utf-8-sig"))))
     assert rows[0][:2] == ["listener", "hearing loss"]
     assert {"baseline", "baseline (low)", "baseline (high)", "e016 minus baseline"} <= set(rows[0])
-    assert [row[0] for row in rows[1:]] == ["L5040", "L5076"]
+    assert [row[0] for row in rows[1:]] == ["L5076", "L5040"]  # by hearing loss
     place = rows[0].index("baseline")
     shown = page.locator("#table-haaqi-by-listener tbody tr").first.locator("td").nth(2).inner_text().split()[0]
     assert f"{float(rows[1][place]):.3f}" == shown
@@ -107,6 +107,16 @@ def test_pictures_and_clips_are_there(page):
 def test_page_never_scrolls_sideways(page, width):
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_what_is_folded_is_printed_and_folded_again(page):
+    folded = "document.querySelectorAll('details:not([open])').length"
+    before = page.evaluate(folded)
+    assert before == 2  # SNR and SDR by stem and ear
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(folded) == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(folded) == before
 
 
 def test_nothing_is_hidden_on_paper(page):

@@ -30,10 +30,10 @@ from cadenza_remix.listen.panel.config import (
 )
 from cadenza_remix.listen.panel.database import lock_results, unlock_results
 from cadenza_remix.listen.panel.design import plan_trials
-from cadenza_remix.listen.panel.selection import check_listener, check_systems, find_systems, passages_of
+from cadenza_remix.listen.panel.selection import check_listener, check_systems, passages_of
 from cadenza_remix.listen.panel.stimuli import MAX_LOUDNESS_LUFS, StimulusMaker, TrialSounds
 from cadenza_remix.listen.panel.store import ConflictError, NotThereError, PanelStore, Participant, PlannedTrial
-from cadenza_remix.runs.finished import FinishedRun
+from cadenza_remix.runs.finished import FinishedRun, find_all_runs
 
 ADMIN_TOKEN_VARIABLE = "CADENZA_ADMIN_TOKEN"
 _SHORTEST_TOKEN = 16
@@ -51,13 +51,14 @@ NOTICE = (
 
 @dataclass(frozen=True)
 class PanelLinks:
-    """Where people go: each participant's own page by number, and the administrators' page.
+    """Where people go: each participant's own page by number, whose hearing they have, and the administrators' page.
 
     ``admin_token`` is None where it was told at an earlier start (the results' file holds its hash alone), or was given
     in the environment.
     """
 
     participants: Mapping[int, str]
+    listeners: Mapping[int, str]
     admin: str
     admin_token: str | None
 
@@ -114,11 +115,17 @@ class Panel:
             were given under other settings, or another server holds the file.
         """
         settings = load_test(test)
-        library = library_of(find_systems(settings.runs))
-        check_systems(settings, library)
-        passages = passages_of(settings, library)
-        for choice in settings.participants:
-            check_listener(settings, library, _listener(library, choice), passages)
+        try:
+            library = library_of(find_all_runs(settings.runs))
+        except InputError as error:
+            raise InputError(f"run: {error}", where=test) from error
+        try:
+            check_systems(settings, library)
+            passages = passages_of(settings, library)
+            for choice in settings.participants:
+                check_listener(settings, library, _listener(library, choice), passages)
+        except InputError as error:
+            raise InputError(str(error), where=test) from error
         store = PanelStore(results if results is not None else Path(test).with_suffix(".sqlite"), settings.to_dict())
         with ExitStack() as opened:  # closed again where something fails, by `close` otherwise
             opened.callback(store.close)
@@ -154,8 +161,13 @@ class Panel:
     def links(self, base_url: str) -> PanelLinks:
         """Return everybody's links under the server's address."""
         base = base_url.rstrip("/")
-        people = {person.number: f"{base}{self.link(person)}" for person in self.store.participants()}
-        return PanelLinks(people, f"{base}/admin", self._admin_token)
+        people = self.store.participants()
+        return PanelLinks(
+            participants={person.number: f"{base}{self.link(person)}" for person in people},
+            listeners={person.number: f"{person.listener}, {person.severity}" for person in people},
+            admin=f"{base}/admin",
+            admin_token=self._admin_token,
+        )
 
     @staticmethod
     def link(person: Participant) -> str:

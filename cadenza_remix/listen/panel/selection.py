@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.listen.library import Library
 from cadenza_remix.listen.panel.config import MIXTURE, SongChoice, TestSettings
 from cadenza_remix.listen.versions import versions_of
-from cadenza_remix.runs.finished import FinishedRun, find_runs
 
 _SHORTEST_S = 1.0
 _ROUNDING_S = 1e-6
-
-
-def find_systems(
-    folders: Sequence[Path], *, references: Path | None = None, music: Sequence[Path] = ()
-) -> list[FinishedRun]:
-    """Find the runs of some folders; where two would have one name, each is called by its folder as well.
-
-    ``references``, ``music``: as for `cadenza_remix.runs.finished.find_runs`.
-    """
-    found = [find_runs(folder, references=references, music=music) for folder in folders]
-    names = [run.name for runs in found for run in runs]
-    if len(set(names)) < len(names):
-        found = [
-            find_runs(folder, name=folder.resolve().name, references=references, music=music) for folder in folders
-        ]
-    return [run for runs in found for run in runs]
 
 
 def version_of(system: str) -> str:

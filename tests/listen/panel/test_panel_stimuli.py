@@ -236,7 +236,7 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path, panel_run):
     ({"songs": [{"name": "Falcon - part 0", "start_s": 500}]}, "found 0.00 s from 500.00 s on"),
     ({"songs": ["Falcon - part 0", {"name": "Falcon - part 0", "duration_s": 1.5}]}, "passage stands twice"),
     ({"participants": [{"listener": "L1"}]}, "unknown listener 'L1': expected one of N1"),
-    ({"run": "nowhere"}, "not found"),
+    ({"run": "nowhere"}, "test.yaml: run: "),
 ])  # fmt: skip
 def test_what_the_runs_do_not_have_is_refused_before_anything_is_written(tmp_path, panel_run, changes, words):
     with pytest.raises(InputError) as caught:
