@@ -188,6 +188,15 @@ def test_a_point_is_dragged_and_a_number_is_typed(browser, server):
         number.press("Tab")
         expect(point).to_have_attribute("aria-valuetext", "33 dB HL, mild loss")
         expect(page.locator("#audiogram-status")).to_contain_text("Made after")  # the mixture sounds on as it was
+        expect(page.locator("#standard option:checked")).to_have_text("as drawn")
+        number.fill("130")
+        number.press("Tab")
+        expect(page.locator("#audiogram-error")).to_have_text(
+            "Left ear, 1 kHz: expected -10 to 120 dB HL, found 130"
+        )
+        expect(number).to_have_value("33")
+        page.reload()
+        expect(page.locator("#standard option:checked")).to_have_text("as drawn")
 
 
 def test_a_simulated_hearing_loss_is_on_all_versions(browser, server):

@@ -91,7 +91,7 @@ class Room {
     const drawn = asked.ears && (await this.edits.added(asked.ears));
     if (drawn) {
       this.takeDrawn(drawn);
-      this.editor.show(drawn);
+      this.editor.showDrawn(drawn);
     }
     await this.showPassage();
     const missing = missingOf(asked, state);

@@ -4,7 +4,7 @@
  * Each graph is one stop of the tab key; arrows left and right go from frequency to frequency, up and down move the point.
  */
 
-import { byId, debounced, drawn, element, option } from "./room_dom.js";
+import { byId, debounced, drawn, element, option, tell } from "./room_dom.js";
 import { degreeText, frequencyText } from "./room_text.js";
 
 const WIDTH = 340;
@@ -14,6 +14,7 @@ const LEVELS = { from: -10, to: 120 };
 const AXIS_HZ = [250, 500, 1000, 2000, 4000, 8000];
 const OCTAVES = { from: Math.log2(200), to: Math.log2(10000) };
 const SETTLED_MS = 250;
+const DRAWN = "drawn";
 const EARS = [
   { ear: "right", title: "Right ear", mark: "circle" },
   { ear: "left", title: "Left ear", mark: "cross" },
@@ -39,9 +40,14 @@ export class AudiogramEditor {
   constructor({ standards, onedit }) {
     this.standards = standards;
     this.#settled = debounced(SETTLED_MS, () => onedit(this.value));
-    byId("standard").append(option("", "the listener's own"), ...standards.map(({ id }) => option(id, id)));
+    const asDrawn = option(DRAWN, "as drawn");
+    asDrawn.hidden = true; // shown when it is so, and nothing to begin from
+    byId("standard").append(option("", "the listener's own"), asDrawn, ...standards.map(({ id }) => option(id, id)));
     byId("standard").addEventListener("change", (event) => this.#standard(event.target.value));
-    byId("same-ears").addEventListener("click", () => this.#edit({ left: copied(this.#ears.right), right: this.#ears.right }));
+    byId("same-ears").addEventListener("click", () => {
+      byId("standard").value = DRAWN;
+      this.#edit({ left: copied(this.#ears.right), right: this.#ears.right });
+    });
   }
 
   get value() {
@@ -66,6 +72,12 @@ export class AudiogramEditor {
   setOwn(listener) {
     this.own = listener;
     byId("standard").value = "";
+  }
+
+  /** A listener that was drawn before. */
+  showDrawn(listener) {
+    this.show(listener);
+    byId("standard").value = DRAWN;
   }
 
   #standard(id) {
@@ -165,6 +177,7 @@ export class AudiogramEditor {
     const level = limited(db);
     if (level === this.#ears[ear].levels_db_hl[place]) return;
     this.#ears[ear].levels_db_hl[place] = level;
+    byId("standard").value = DRAWN;
     this.#place();
     this.#settled();
   }
@@ -184,7 +197,11 @@ export class AudiogramEditor {
     const input = element("input", { type: "number", min: LEVELS.from, max: LEVELS.to, step: "any", "aria-label": `${title}, ${frequencyText(hz)}, dB HL` });
     if (this.#parts[ear][place]) this.#parts[ear][place].input = input;
     input.addEventListener("change", () => {
-      if (input.value !== "" && input.validity.valid) this.#set(ear, place, Number(input.value));
+      const isTaken = input.value !== "" && input.validity.valid;
+      const found = input.validity.badInput || input.value === "" ? "no number" : input.value;
+      const line = `${title}, ${frequencyText(hz)}: expected ${LEVELS.from} to ${LEVELS.to} dB HL, found ${found}`;
+      tell(byId("audiogram-error"), isTaken ? null : line);
+      if (isTaken) this.#set(ear, place, Number(input.value));
       else this.#place();
     });
     return input;
