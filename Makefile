@@ -7,8 +7,12 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check
 .PHONY: demo listen test test-slurm test-world test-browser lint parity parity-environments bench scaling clean
 .DELETE_ON_ERROR:
 
+# The port of the listening room: make listen PORT=0 takes a free one.
+PORT ?= 8765
+
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	@echo "Installing into $(VENV): 2.5 GB, some minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/$(PIP_INSTALL) --editable '.[dev]'
 	touch $@
@@ -23,8 +27,9 @@ demo: $(VENV)/.installed
 	$(BIN)/cadenza-remix demo --separator cadenza:mini --out out/demo
 
 # The listening room on the demo's results: http://127.0.0.1:8765
-listen: demo
-	$(BIN)/cadenza-remix listen out/demo --open
+listen: $(VENV)/.installed
+	test -f out/demo/summary.csv || $(MAKE) demo
+	$(BIN)/cadenza-remix listen out/demo --open --port $(PORT)
 
 test: $(VENV)/.models
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slurm and not world and not browser"

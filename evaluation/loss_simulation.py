@@ -31,7 +31,7 @@ demo's mixture ({duration_s:.0f} s) with standard audiograms of Bisgaard et al. 
 ours. `msbg`: pyclarity {clarity}.
 
 ```
-.venv/bin/cadenza-remix demo out/demo
+.venv/bin/cadenza-remix demo --out out/demo
 .venv/bin/python evaluation/loss_simulation.py "out/demo/references/The Easton Ellises - Falcon 69/mixture.wav" \\
     > evaluation/results/loss_simulation.md
 ```
