@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cadenza_remix"
 LAYERS = [
-    {"errors", "units", "atomic", "compiled"},
+    {"errors", "units", "atomic", "compiled", "yaml_files"},
     {"audio"},
     {"hearing"},
     {"separation"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,8 @@ from cadenza_remix.cli.options import (
 )
 from cadenza_remix.console import out, shown_progress, tell
 
+_MOST_NAMED = 3
+
 
 def demo(
     out_folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("out/demo"),
@@ -42,7 +45,8 @@ def demo(
     tell(f"Scores: {out_folder}/<chain>/scores.csv, {out_folder}/summary.csv; files of the challenge: "
               f"{out_folder}/<chain>/enhanced_signals/")  # fmt: skip
     tell(f"Look: {out_folder}/audiograms.png, {out_folder}/scores.png")
-    tell(f"Listen: {out_folder}/mixture.wav, {out_folder}/<chain>/listen/")
+    tell(f"Listen: cadenza-remix listen {shlex.quote(str(out_folder))}; or {out_folder}/mixture.wav, <chain>/listen/")
+    tell(f"Report: cadenza-remix report {shlex.quote(str(out_folder))} --out report.html")
     leave_on_failures(result.failures)
 
 
@@ -88,4 +92,8 @@ def enhance(
     tell(f"{report.n_made} made, {report.n_found} found done, {len(report.failures)} failed: {out_folder}")
     if report.n_remix_samples:
         tell_clipping(report.n_over_full_scale / report.n_remix_samples)
+    if report.n_made or report.n_found:
+        originals = " ".join(f"--music {shlex.quote(str(song.path))}" for song in found[:_MOST_NAMED])
+        more = " ..." if len(found) > _MOST_NAMED else ""
+        tell(f"Listen: cadenza-remix listen {shlex.quote(str(out_folder))} {originals}{more}")
     leave_on_failures(report.failures)

@@ -191,9 +191,7 @@ def test_a_point_is_dragged_and_a_number_is_typed(browser, server):
         expect(page.locator("#standard option:checked")).to_have_text("as drawn")
         number.fill("130")
         number.press("Tab")
-        expect(page.locator("#audiogram-error")).to_have_text(
-            "Left ear, 1 kHz: expected -10 to 120 dB HL, found 130"
-        )
+        expect(page.locator("#audiogram-error")).to_have_text("Left ear, 1 kHz: expected -10 to 120 dB HL, found 130")
         expect(number).to_have_value("33")
         page.reload()
         expect(page.locator("#standard option:checked")).to_have_text("as drawn")

@@ -12,7 +12,7 @@ from cadenza_remix.challenge.pairs import Pair
 from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.audiogram import load_listeners
 from cadenza_remix.remix import load_chain
-from cadenza_remix.runs.finished import find_runs
+from cadenza_remix.runs.finished import find_all_runs, find_runs
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +91,42 @@ def test_records_that_cannot_be_read_are_pairs_not_done(made, tmp_path):
     shutil.copytree(made / "baseline", folder)
     for stage in ("enhance", "score"):
         (folder / "records" / stage / "L5040" / "Falcon - part 0.json").write_text("{")
-    assert find_runs(folder)[0].songs == ("Falcon - part 1",)
+    run = find_runs(folder)[0]
+    assert run.songs == ("Falcon - part 1",)
+    assert sorted(path.parts[-3] for path in run.damaged) == ["enhance", "score"]
 
 
-@pytest.mark.parametrize("kind", ["nothing", "empty", "other", "table"])
+def test_stems_whose_record_is_damaged_are_noted(made, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(made, folder)
+    record = folder / "stems" / "Falcon - part 0" / "record.json"
+    record.write_text("{")
+    run = find_runs(folder)[0]
+    assert run.damaged == (record,)
+    assert run.sources["Falcon - part 0"].kept_stems is None
+
+
+def test_a_folder_too_high_or_too_low_is_told_where_to_look(made, tmp_path):
+    (tmp_path / "out").mkdir()
+    shutil.copytree(made, tmp_path / "out" / "demo")
+    for given, meant in (("out", "out/demo"), ("out/demo/baseline/enhanced_signals", "out/demo/baseline")):
+        with pytest.raises(InputError, match=f"did you mean {tmp_path / meant}\\?"):
+            find_runs(tmp_path / given)
+
+
+def test_runs_of_one_name_are_told_apart(made, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(made, other)
+    names = [run.name for run in find_all_runs([made, other])]
+    assert names == ["results/baseline", "results/e016", "other/baseline", "other/e016"]
+    assert [run.name for run in find_all_runs([made])] == ["baseline", "e016"]
+    with pytest.raises(InputError, match="given twice"):
+        find_all_runs([made, made])
+
+
+@pytest.mark.parametrize("kind", ["nothing", "empty", "other", "table", "too long"])
 def test_what_holds_no_results_is_told(kind, tmp_path):
-    path = tmp_path / "given"
+    path = tmp_path / ("given" if kind != "too long" else 300 * "x")
     if kind in ("empty", "other"):
         path.mkdir()
     if kind == "other":

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,11 +81,22 @@ def contents(out):
     return {path.relative_to(out): path.read_bytes() for path in files}
 
 
-def wait_until_nothing_changes(out, for_s=4.0):
-    names, since = None, time.monotonic()
-    while time.monotonic() - since < for_s:
-        if (found := set(records(out))) != names:
-            names, since = found, time.monotonic()
+def workers_of(process):
+    """Return the folders below /proc of the processes that a process has started."""
+    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [Path("/proc", number) for thread in threads for number in thread.read_text().split()]
+
+
+def is_running(process_folder):
+    with suppress(OSError):  # where nobody asks how a process ended, its entry stays
+        return (process_folder / "stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    return False
+
+
+def wait_until_ended(workers):
+    deadline = time.monotonic() + 120
+    while any(map(is_running, workers)):
+        assert time.monotonic() < deadline, "a worker goes on without its parent"
         time.sleep(0.05)
 
 
@@ -93,9 +106,11 @@ def test_killed_half_way_and_resumed_it_ends_in_the_same_bytes(world, undisturbe
         while len(records(tmp_path)) < 6:
             assert process.poll() is None, "it ended before it could be killed"
             time.sleep(0.005)
+        workers = workers_of(process)
         os.kill(process.pid, signal.SIGKILL)
+    assert workers
     assert not (tmp_path / "scores.csv").exists()
-    wait_until_nothing_changes(tmp_path)  # workers end with the pair that they have at hand
+    wait_until_ended(workers)  # with the pair that they have at hand
     done = {name: path.stat().st_mtime_ns for name, path in records(tmp_path).items()}
     assert 6 <= len(done) < 16
     resumed = score(world, zipped, tmp_path, "--workers", "2")

@@ -9,7 +9,8 @@ from typing import Any
 
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Audiogram
-from cadenza_remix.listen.panel.values import Reader, checked_keys, number_from, read_mapping
+from cadenza_remix.listen.panel.values import Reader, checked_keys, number_from
+from cadenza_remix.yaml_files import read_mapping
 
 TYPES = ("mushra", "scales", "ab")
 MIXTURE = "mixture"

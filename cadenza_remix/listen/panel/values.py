@@ -4,39 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cadenza_remix.errors import InputError, unknown_name
-from cadenza_remix.runs.shards.config import OnceLoader as OnceLoader
-
-
-def read_mapping(path: Path, *, expected: str) -> Mapping[str, Any]:
-    """Return what a YAML file says, which must be a mapping in which no key stands twice.
-
-    Raises
-    ------
-    InputError
-        It cannot be read, or is something else; ``expected`` says what was wanted.
-    """
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=OnceLoader)
-    except InputError as error:
-        raise InputError(str(error), where=path) from error
-    except FileNotFoundError:
-        raise InputError("file is missing", where=path, expected=expected) from None
-    except OSError as error:
-        raise InputError("cannot be read", where=path, expected=expected, found=error.strerror) from error
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        found = str(getattr(error, "problem", None) or error)[:200]
-        at = f" at line {mark.line + 1}" if mark is not None else ""
-        raise InputError("is not YAML", where=path, expected=expected, found=found + at) from error
-    if not isinstance(raw, Mapping):
-        raise InputError("wrong form", where=path, expected=expected, found=type(raw).__name__)
-    return raw
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from cadenza_remix.report.statistics import FEW_CLUSTERS
 from cadenza_remix.runs.finished import FinishedRun
 
 _WORTH_TELLING_PERCENT = 0.1
+_MOST_NAMED = 3
 MODEL_WORDS = (
     "HAAQI is a model of how listeners judge music through hearing aids: systems that it ranks lower have been "
     "preferred by listeners. Listen before you decide."
@@ -42,6 +43,11 @@ def _sizes(scores: Scores) -> tuple[int, int]:
 
 
 def _not_scored(contents: Contents) -> Iterator[str]:
+    for run in contents.runs:
+        if run.damaged:
+            names = ", ".join("/".join(path.parts[-3:]) for path in run.damaged[:_MOST_NAMED])
+            more = ", ..." if len(run.damaged) > _MOST_NAMED else ""
+            yield f"{run.name}: {counted(len(run.damaged), 'record')} cannot be read and left out ({names}{more})."
     for run in contents.systems:
         n_left = len(run.enhanced.keys() - run.scored.keys())
         if n_left:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.audiogram import BUILT_IN_LISTENERS
 from cadenza_remix.runs.shards.folder import RunFolder
@@ -17,6 +15,7 @@ from cadenza_remix.runs.shards.journal import measured_speeds
 from cadenza_remix.runs.shards.plan import Speeds, read_plan
 from cadenza_remix.separation.loading import is_model_path, separator_names
 from cadenza_remix.separation.trained import CARD_NAME
+from cadenza_remix.yaml_files import read_mapping
 
 SEPARATOR_KEYS = ("model", "device", "precision", "wiener", "refine", "high_band")
 _TEXTS = {"music": True, "listeners": False, "segments": True, "references": True, "chain": False, "scorer": False,
@@ -92,7 +91,7 @@ def load_run_config(path: str | Path) -> RunConfig:
         It cannot be read, is no YAML mapping, or a key is unknown, missing, given twice or of the wrong kind.
     """
     path = Path(path)
-    raw = _read_yaml(path)
+    raw = _mapping(read_mapping(path, expected="a YAML file with the settings of a run"), str(path))
     known = [entry.name for entry in fields(RunConfig)]
     for key in raw:
         if key not in known:
@@ -140,38 +139,6 @@ def plain_config(config: RunConfig) -> dict[str, Any]:
             value = dict(value)
         plain[entry.name] = value
     return plain
-
-
-class OnceLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            name = self.construct_object(key, deep=True)
-            if isinstance(name, str) and name in seen:
-                found = f"again in line {key.start_mark.line + 1}"
-                raise InputError(f"key {name} stands twice", expected="each key once", found=found)
-            seen.add(name if isinstance(name, str) else id(key))
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path) -> Mapping[str, Any]:
-    expected = "a YAML file with the settings of a run"
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=OnceLoader)
-    except InputError as error:
-        raise InputError(str(error), where=path) from error
-    except FileNotFoundError:
-        raise InputError("file is missing", where=path, expected=expected) from None
-    except OSError as error:
-        raise InputError("cannot be read", where=path, expected=expected, found=error.strerror) from error
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        found = " ".join(str(getattr(error, "problem", None) or error).split())
-        mark = getattr(error, "problem_mark", None)
-        at = f" at line {mark.line + 1}" if mark is not None else ""
-        raise InputError("is not YAML", where=path, expected=expected, found=found[:200] + at) from error
-    return _mapping(raw, str(path))
 
 
 def _mapping(value: object, where: str) -> Mapping[str, Any]:
