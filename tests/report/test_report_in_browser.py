@@ -5,6 +5,7 @@ import io
 import shutil
 
 import pytest
+from browser import ARGUMENTS
 from tiny_run import make_tiny_run
 
 from cadenza_remix.report.page.writing import write_report
@@ -26,7 +27,7 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         yield chromium
         chromium.close()
 

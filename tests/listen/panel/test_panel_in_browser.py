@@ -256,7 +256,7 @@ def test_draft_outlives_a_reload_and_confirm_says_what_it_waits_for(mushra, brow
         expect(page.locator("#now-playing")).to_have_text("Selected: reference")  # and nothing plays by itself
         rate(page, {"C": 99, "D": 1, "E": 2, "F": 3})
         expect(why).to_have_text("Ready to confirm.")
-        expect(page.locator("#hint")).to_contain_text("none of the stimuli is rated 100")
+        expect(page.locator("#hint")).to_contain_text("None is rated 100 yet")
         rate(page, {"C": 100})
         expect(page.locator("#hint")).to_be_empty()
         page.route("**/trials/1", lambda route: route.abort())
