@@ -313,7 +313,8 @@ class Uploads:
         try:
             return job.process.result(on_share)
         except WorkerLostError as error:
-            _LOG.warning("uploads: %s: %s; %s", task, error, _last_line(log))
+            if not job.is_removed:  # then it was ended on purpose
+                _LOG.warning("uploads: %s: %s; %s", task, error, _last_line(log))
             raise WorkerLostError(f"{job.name}: {state} failed: {error}") from error
         except InputError as error:
             _LOG.info("uploads: %s: %s; %s", task, error, _last_line(log))

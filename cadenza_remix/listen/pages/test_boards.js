@@ -21,7 +21,7 @@ class PickButton {
 
   show({ isSelected, isPlaying, isHeard }) {
     this.element.setAttribute("aria-pressed", String(isSelected));
-    setText(this.mark, isSelected ? (isPlaying ? "▶" : "❚❚") : "");
+    setText(this.mark, isSelected && isPlaying ? "▶" : "");
     setText(this.heard, isHeard ? "✓ heard" : "not heard");
   }
 }

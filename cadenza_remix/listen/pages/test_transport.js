@@ -94,7 +94,7 @@ export class Transport {
     setText(byId("play-text"), playing ? "Pause" : "Play");
     setText(byId("play").querySelector(".mark"), playing ? "❚❚" : "▶");
     byId("reference").setAttribute("aria-pressed", String(selected === "reference"));
-    setText(byId("reference").querySelector(".mark"), selected === "reference" ? (playing ? "▶" : "❚❚") : "");
+    setText(byId("reference").querySelector(".mark"), playing && selected === "reference" ? "▶" : "");
     setText(byId("now-playing"), `${playing ? "Playing" : "Selected"}: ${this.names.get(selected)}`);
     this.onchange();
   }
