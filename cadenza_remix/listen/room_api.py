@@ -146,6 +146,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Made]) -> Mad
     finally:
         made.cancel()
         gone.cancel()
+        await asyncio.wait({made, gone})  # then what has not begun is out of the queue, before anybody else asks
 
 
 def clip_router(clips: ClipStore) -> APIRouter:
