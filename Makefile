@@ -85,6 +85,7 @@ bench: $(VENV)/.models .venv-references/.installed .venv-spleeter/.installed bui
 	PYTHONPATH=. .venv-references/bin/python evaluation/benchmarks/haaqi.py --music build/music.npz --out evaluation/results/benchmark_haaqi.md
 	PYTHONPATH=. .venv-references/bin/python evaluation/benchmarks/bsseval.py --music build/music.npz --out evaluation/results/benchmark_bsseval.md
 	$(BIN)/python evaluation/benchmarks/scoring.py --work build/benchmark_scoring --out evaluation/results/benchmark_scoring.md
+	PYTHONPATH=.:tests/helpers $(BIN)/python evaluation/benchmarks/listening_room.py --work build/benchmark_listening_room --out evaluation/results/benchmark_listening_room.md
 
 # The simulator of runs on clusters: costs measured anew, checked on a real Slurm, plans; a quiet machine, ten minutes.
 scaling: $(VENV)/.models

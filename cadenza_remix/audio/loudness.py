@@ -8,11 +8,13 @@ samples in two channels are 3.01 LU louder. Silence is minus infinity, never an 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import soxr
+from numpy.typing import ArrayLike, NDArray
 
-from cadenza_remix.audio.resample import resample
+from cadenza_remix.audio.resample import resample_blocks
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.units import lin_to_db
 
@@ -21,12 +23,17 @@ GATING_BLOCK_S = 0.4
 _STEPS_PER_BLOCK = 4
 # Below this rate the shelf of the K-weighting (1.7 kHz) would come too near half the rate.
 _LOWEST_RATE, _RATE_INSTEAD = 16_000, 48_000
+_ABSOLUTE_GATE_LUFS, _RELATIVE_GATE_LU = -70.0, 10.0
+_LUFS_OF_POWER_1 = -0.691
 _OVERSAMPLING = 4
 _BLOCK_LENGTH = 1 << 16
 
 
 def integrated_lufs(audio: Audio) -> float:
-    """Return the integrated loudness of the whole audio in LUFS (ITU-R BS.1770-5, by pyloudnorm).
+    """Return the integrated loudness of the whole audio in LUFS (ITU-R BS.1770-5).
+
+    The same as pyloudnorm's ``Meter.integrated_loudness`` to 1e-6 LU, but block by block: a few MB beyond the audio,
+    whatever its length, where pyloudnorm copies all of it several times in double precision.
 
     What remains after the last whole step of 0.1 s is not measured. Audio shorter than a gating block of 0.4 s, for
     which the recommendation defines nothing, is taken as one block: then only the absolute gate is at work.
@@ -48,24 +55,88 @@ def integrated_lufs(audio: Audio) -> float:
     """
     if not audio.samples.any():
         return -math.inf
-    if audio.sample_rate < _LOWEST_RATE:
-        audio = resample(audio, _RATE_INSTEAD)
-    from pyloudnorm import Meter
-
-    rate = audio.sample_rate
-    samples = audio.samples.astype(np.float64)
-    step_s = GATING_BLOCK_S / _STEPS_PER_BLOCK
-    n_steps = int(audio.n_samples / (step_s * rate) + 1e-9)
-    if n_steps < _STEPS_PER_BLOCK:
-        meter = Meter(rate, filter_class="DeMan", block_size=audio.n_samples / rate, overlap=0.0)
-        # One sample more: pyloudnorm refuses what is shorter than a block, be it by a rounding error.
-        samples = np.concatenate([samples, np.zeros((1, audio.n_channels))])
+    rate, n_samples = audio.sample_rate, audio.n_samples
+    if rate >= _LOWEST_RATE:
+        blocks = _blocks(audio, _BLOCK_LENGTH)
     else:
-        # "DeMan" has the recommendation's own coefficients; pyloudnorm's default differs from them.
-        meter = Meter(rate, filter_class="DeMan", block_size=GATING_BLOCK_S)
-        # pyloudnorm rounds the number of blocks: the last one could lie half outside.
-        samples = samples[: math.ceil(n_steps * step_s * rate - 1e-6)]
-    return float(meter.integrated_loudness(samples))
+        blocks = resample_blocks(_blocks(audio, max(1, _BLOCK_LENGTH * rate // _RATE_INSTEAD)), rate, _RATE_INSTEAD)
+        rate, n_samples = _RATE_INSTEAD, math.floor(n_samples * _RATE_INSTEAD / rate + 0.5)  # as soxr rounds
+    firsts, ends = _gating_blocks(n_samples, rate)
+    edges = np.unique(np.concatenate([firsts, ends]))
+    energies = _energies_between(edges, blocks, rate)
+    # Sums over few sections, no differences of running totals: these would lose a quiet block after loud ones.
+    of_block = zip(np.searchsorted(edges, firsts), np.searchsorted(edges, ends), strict=True)
+    sums = np.array([energies[first:end].sum() for first, end in of_block])
+    return _gated_lufs(sums / min(GATING_BLOCK_S * rate, n_samples))
+
+
+def _blocks(audio: Audio, length: int) -> Iterator[NDArray[np.float32]]:
+    return (audio.samples[first : first + length] for first in range(0, audio.n_samples, length))
+
+
+def _gating_blocks(n_samples: int, rate: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first samples of all gating blocks, and those after their last ones.
+
+    The edges are pyloudnorm's to the sample: times are products of seconds, rounded down only at the end. Where a step
+    is no whole number of samples, or a product falls below one, blocks need not end where later ones begin.
+    """
+    step_s = GATING_BLOCK_S / _STEPS_PER_BLOCK
+    n_steps = int(n_samples / (step_s * rate) + 1e-9)
+    if n_steps < _STEPS_PER_BLOCK:
+        return np.array([0]), np.array([n_samples])
+    steps = np.arange(n_steps - _STEPS_PER_BLOCK + 1) / _STEPS_PER_BLOCK
+    firsts, ends = (GATING_BLOCK_S * places * rate for places in (steps, steps + 1))
+    return firsts.astype(np.int64), ends.astype(np.int64)
+
+
+def _energies_between(
+    edges: NDArray[np.int64], blocks: Iterable[NDArray[np.float32]], rate: int
+) -> NDArray[np.float64]:
+    """Return the K-weighted energy of all channels together between each edge and the next; the first edge is 0."""
+    from scipy.signal import sosfilt
+
+    energies = np.zeros(len(edges) - 1)
+    sections, state, done = _k_weighting(rate), None, 0
+    for block in blocks:
+        samples = block[: edges[-1] - done].T.astype(np.float64)
+        if not samples.size:
+            break
+        if state is None:
+            state = np.zeros((len(sections), len(samples), 2))
+        weighted, state = sosfilt(sections, samples, zi=state)
+        end = done + samples.shape[1]
+        first, last = np.searchsorted(edges, done, side="right") - 1, np.searchsorted(edges, end)
+        starts = np.maximum(edges[first:last] - done, 0)
+        energies[first:last] += np.add.reduceat(np.square(weighted), starts, axis=1).sum(axis=0)
+        done = end
+    return energies
+
+
+def _k_weighting(rate: int) -> NDArray[np.float64]:
+    """Return the two filters of the recommendation, second-order sections of shape (2, 6), at any rate."""
+    from pyloudnorm import IIRfilter
+
+    # What pyloudnorm's meters of the class "DeMan" are made of: De Man, "Evaluation of implementations of the EBU R128
+    # loudness measurement", AES 2018. At 48 kHz these are the recommendation's own coefficients, which those of
+    # pyloudnorm's default class are not.
+    shelf = IIRfilter(3.99984385397, 0.7071752369554193, 1681.9744509555319, rate, "high_shelf_DeMan")
+    high_pass = IIRfilter(0.0, 0.5003270373253953, 38.13547087613982, rate, "high_pass_DeMan")
+    return np.array([[*one.b, *one.a] for one in (shelf, high_pass)])
+
+
+def _gated_lufs(powers: NDArray[np.float64]) -> float:
+    """Return the loudness of those blocks that both gates let through (BS.1770-5, annex 1, equations 4 to 7)."""
+    levels = _lufs(powers)
+    above = levels >= _ABSOLUTE_GATE_LUFS
+    if not above.any():
+        return -math.inf
+    relative_gate = _lufs(powers[above].mean()) - _RELATIVE_GATE_LU
+    kept = (levels > _ABSOLUTE_GATE_LUFS) & (levels > relative_gate)
+    return float(_lufs(powers[kept].mean())) if kept.any() else -math.inf
+
+
+def _lufs(power: ArrayLike) -> NDArray[np.float64]:
+    return _LUFS_OF_POWER_1 + lin_to_db(np.sqrt(np.asarray(power, dtype=np.float64)))
 
 
 def true_peak_dbtp(audio: Audio) -> float:

@@ -65,6 +65,7 @@ class ClipStore:
         self._by_id: dict[str, Clip] = {}
         self._by_key: dict[str, Clip] = {}
         self._making: dict[str, Future[Clip]] = {}
+        self._unwanted: set[str] = set()  # keys that were forgotten while their clips are being made
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -92,11 +93,15 @@ class ClipStore:
         except BaseException as error:
             with self._lock:
                 del self._making[key]
+                self._unwanted.discard(key)
             mine.set_exception(error)
             raise
         with self._lock:
             self._add(key, clip)
             del self._making[key]
+            if key in self._unwanted:
+                self._unwanted.remove(key)
+                self._remove(clip.id)
         mine.set_result(clip)
         return clip
 
@@ -121,8 +126,9 @@ class ClipStore:
                 self._remove(clip.id)
 
     def forget_all(self, prefix: str) -> None:
-        """Remove the clips of all keys that begin so."""
+        """Remove the clips of all keys that begin so, those too that are being made: whoever waits finds no file."""
         with self._lock:
+            self._unwanted.update(key for key in self._making if key.startswith(prefix))
             for key in [key for key in self._by_key if key.startswith(prefix)]:
                 self._remove(self._by_key[key].id)
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from cadenza_remix.audio.io import find_audio
 from cadenza_remix.audio.resample import resample_samples
 from cadenza_remix.audio.signal import EARS, MUSIC_SAMPLE_RATE, Audio
-from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.listen.passages import read_passage
+from cadenza_remix.listen.stamps import file_stamp
 from cadenza_remix.remix import Chain, Enhanced, enhance_stems, soft_clip
 
 _GRID = 441
@@ -53,19 +53,21 @@ class StemFile:
 
     def passage(self, first: int, n_samples: int, /) -> NDArray[np.float32]:
         """Return samples of it; see `Passage`."""
-        return read_passage(self._file(), first, n_samples, stream_index=self.stream_index or 0)
+        return read_passage(self.file(), first, n_samples, stream_index=self.stream_index or 0)
+
+    def file(self) -> Path:
+        """Return the file that it is read from now.
+
+        Raises
+        ------
+        InputError
+            There is none of that name.
+        """
+        return self.path if self.stream_index is not None else find_audio(self.path.parent, self.path.name)
 
     def state(self) -> Hashable:
         """Return what is another one when the file is replaced."""
-        file = self._file()
-        try:
-            found = file.stat()
-        except OSError as error:
-            raise InputError("cannot be read", where=file, expected="a stem", found=error.strerror) from error
-        return file, self.stream_index, found.st_size, found.st_mtime_ns
-
-    def _file(self) -> Path:
-        return self.path if self.stream_index is not None else find_audio(self.path.parent, self.path.name)
+        return file_stamp(self.file()), self.stream_index
 
 
 @dataclass(frozen=True)

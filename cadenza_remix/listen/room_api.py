@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Coroutine
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -12,17 +11,18 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from cadenza_remix.audio.signal import EARS, MUSIC_SAMPLE_RATE
+from cadenza_remix.audio.signal import EARS
 from cadenza_remix.errors import CadenzaError, InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Audiogram, Listener
 from cadenza_remix.hearing.loss_simulation import simulator_names
 from cadenza_remix.hearing.severity import listener_grade
-from cadenza_remix.listen.clips import Clip, ClipStore, RenderPool
+from cadenza_remix.listen.clips import ClipStore, RenderPool
 from cadenza_remix.listen.library import MOST_FREQUENCIES, Library, RoomSong
 from cadenza_remix.listen.ranges import FileInParts
+from cadenza_remix.listen.room_clips import ClipPassage, clip_or_error, clips_answer, key_prefix
 from cadenza_remix.listen.security import error_response
 from cadenza_remix.listen.uploads import Uploads
-from cadenza_remix.listen.versions import render, versions_of
+from cadenza_remix.listen.versions import versions_of
 
 MAX_CLIP_S = 60.0
 MOST_VERSIONS = 48
@@ -84,7 +84,7 @@ class ClipsBody(_Strict):
 def room_router(*, library: Library, clips: ClipStore, uploads: Uploads | None, pool: RenderPool) -> APIRouter:
     """Return the routes below ``/api`` that the room page uses."""
     router = APIRouter()
-    library.when_removed(lambda song_id: clips.forget_all(_key_of(song_id)))  # a visitor's song goes, and all of it
+    library.when_removed(lambda song_id: clips.forget_all(key_prefix(song_id)))  # a visitor's song goes, and all of it
 
     @router.get("/api/room")
     def room() -> dict[str, Any]:
@@ -107,10 +107,9 @@ def room_router(*, library: Library, clips: ClipStore, uploads: Uploads | None, 
             raise InputError("begins after the song", where="start_s", expected=f"< {song.duration_s:g} s", found=found)
         if body.simulator is not None:
             _check_simulator(body.simulator, body)
-        jobs = [partial(_clip, library, clips, song, listener, version, body) for version in body.versions]
-        made = await _unless_gone(request, pool.run_all(jobs))
-        entries = [clip_entry(version, clip) for version, clip in zip(body.versions, made, strict=True)]
-        return {"sample_rate": MUSIC_SAMPLE_RATE, "n_samples": made[0].n_samples, "clips": entries}
+        passage = ClipPassage(song, listener, body.start_s, body.duration_s, body.simulator)
+        jobs = [partial(clip_or_error, library, clips, passage, version) for version in body.versions]
+        return clips_answer(body.versions, await _unless_gone(request, pool.run_all(jobs)))
 
     return router
 
@@ -187,42 +186,6 @@ def song_entry(song: RoomSong) -> dict[str, Any]:
         "has_clean": song.sources.references is not None,
         "is_upload": song.is_upload,
     }
-
-
-def clip_entry(version: str, clip: Clip) -> dict[str, Any]:
-    """Return a clip as the API tells of one; the loudness of silence is null."""
-    return {
-        "version": version,
-        "url": f"/clips/{clip.id}.flac",
-        "scale_lin": clip.scale_lin,
-        "loudness_lufs": clip.loudness_lufs if math.isfinite(clip.loudness_lufs) else None,
-        "peak_lin": clip.peak_lin,
-    }
-
-
-def _clip(
-    library: Library, clips: ClipStore, song: RoomSong, listener: Listener, version: str, body: ClipsBody
-) -> Clip:
-    """Return the clip of one version; the key is what decides its samples."""
-    first, n_samples = round(body.start_s * MUSIC_SAMPLE_RATE), round(body.duration_s * MUSIC_SAMPLE_RATE)
-    key = _key_of(song.id) + repr((listener.id, version, first, n_samples, body.simulator))
-    return clips.clip(
-        key,
-        lambda: render(
-            library,
-            song,
-            version,
-            listener,
-            start_s=body.start_s,
-            duration_s=body.duration_s,
-            simulator=body.simulator,
-        ),
-    )
-
-
-def _key_of(song_id: str) -> str:
-    """Return how the keys of all clips of a song begin."""
-    return f"room:{song_id}:"
 
 
 def _room(library: Library, uploads: Uploads | None) -> dict[str, Any]:

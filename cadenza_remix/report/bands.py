@@ -28,7 +28,7 @@ NOMINAL_HZ = (
 
 _HALF_BAND = 10.0**0.05
 _FRAME_S = 0.25
-_FRAMES_AT_ONCE = 256
+_FRAMES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, eq=False)

@@ -187,9 +187,10 @@ def _measure_signal(path: Path, segment: _Segment) -> _Signal:
     # Loaded only here: the measuring of loudness brings SciPy's filters with it.
     from cadenza_remix.audio.loudness import integrated_lufs
 
-    audio = load_audio(path, sample_rate=None).stereo()
-    if segment is not None:
+    audio = load_audio(path, sample_rate=None)
+    if segment is not None:  # before a single channel is doubled
         audio = audio.excerpt(*segment)
+    audio = audio.stereo()
     lufs = integrated_lufs(audio)
     peak_dbfs = float(lin_to_db(max(float(audio.samples.max()), -float(audio.samples.min()))))
     return _Signal(lufs if np.isfinite(lufs) else None, peak_dbfs if np.isfinite(peak_dbfs) else None, _spectrum(audio))
@@ -238,6 +239,7 @@ def _separated_energies(folder: Path, segment: _Segment) -> _Separated:
             audio = audio.excerpt(*segment)
         energies += audio.n_samples * band_energies(audio.samples, STEM_SAMPLE_RATE)
         duration_s = max(duration_s, audio.duration_s)
+        del audio  # before the next one is read
     return _Separated(energies, duration_s)
 
 

@@ -25,6 +25,7 @@ from cadenza_remix.hearing.audiogram import load_listeners
 from cadenza_remix.remix import load_chain
 from cadenza_remix.runs.enhancing import enhance_songs
 from cadenza_remix.runs.songs import find_songs
+from cadenza_remix.separation.loading import load_separator
 
 SECONDS = 30
 SONGS = {"first": 0.0, "second": 2.0}
@@ -51,7 +52,7 @@ def make_entry(work: Path) -> None:
     report = enhance_songs(
         find_songs([work / "music" / name for name in SONGS]),
         load_listeners("bisgaard", only=list(LISTENERS)),
-        separator="spleeter:2stems+hpss",
+        separator=load_separator("spleeter:2stems+hpss"),
         chain=load_chain("baseline"),
         out=work / "entry",
     )

@@ -60,8 +60,8 @@ def main() -> int:
 
     # Two at a time; each lane's comparisons follow one another (the scorer reads what the official evaluator left).
     lanes = (
-        ("haaqi", "separation metrics", "official", "scorer"),
-        ("spleeter", "deezer engine", "hearing", "back ends", "borrowed separators"),
+        ("haaqi", "separation metrics", "official", "scorer", "back ends"),
+        ("spleeter", "deezer engine", "hearing", "borrowed separators"),
     )
     assert sorted(name for lane in lanes for name in lane) == sorted(scripts)
     with ThreadPoolExecutor(len(lanes)) as pool:

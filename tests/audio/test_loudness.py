@@ -1,12 +1,15 @@
 """Loudness and true peak against what ITU-R BS.1770-5 and EBU Tech 3341 say a meter must read."""
 
 import math
+import tracemalloc
 import warnings
 
 import numpy as np
+import pyloudnorm
 import pytest
 
 from cadenza_remix.audio.loudness import integrated_lufs, loudness_gain_db, true_peak_dbtp
+from cadenza_remix.audio.resample import resample
 from cadenza_remix.audio.signal import Audio
 
 
@@ -74,6 +77,77 @@ def test_silence_and_what_lies_below_the_gate():
     assert integrated_lufs(stereo((-75, 2))) == -math.inf
     assert integrated_lufs(stereo((-75, 0.2))) == -math.inf
     assert integrated_lufs(Audio([0.5], 48000)) < 0
+
+
+def music(rng, n_samples, n_channels, rate):
+    """Noise whose level changes at random times: loud, below the relative and the absolute gate, and silence."""
+    levels_db = rng.permutation([-12.0, -20.0, -28.0, -45.0, -85.0, -math.inf])
+    lengths = rng.integers(rate // 5, 3 * rate, len(levels_db))
+    gains = np.resize(np.repeat(10 ** (levels_db / 20), lengths), n_samples)
+    channels = rng.uniform(0.2, 1.0, n_channels)
+    return Audio(gains[:, np.newaxis] * channels * rng.standard_normal((n_samples, n_channels)), rate)
+
+
+def by_pyloudnorm(audio):
+    """pyloudnorm's own result for the whole steps of 0.1 s; it would round what is left to a block more or less."""
+    n_whole = math.ceil(audio.n_samples * 10 // audio.sample_rate * audio.sample_rate / 10)
+    meter = pyloudnorm.Meter(audio.sample_rate, filter_class="DeMan")
+    return meter.integrated_loudness(audio.samples[:n_whole].astype(np.float64))
+
+
+@pytest.mark.parametrize("rate", [16000, 22050, 24000, 32000, 44056, 44100, 48000, 96000])
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_the_same_as_pyloudnorm(rate, n_channels):
+    rng = np.random.default_rng([rate, n_channels])
+    block = 1 << 16  # samples that are worked through at a time
+    lengths = [
+        4 * rate // 10 + 1,
+        rate,
+        2 * rate + 17,
+        block,
+        block + 1,
+        2 * block - 1,
+        *rng.integers(rate, 15 * rate, 9),
+    ]
+    for n_samples in lengths:
+        audio = music(rng, int(n_samples), n_channels, rate)
+        # Double precision throughout: 1e-6 LU are a hundred thousand times what sums in another order can do.
+        assert integrated_lufs(audio) == pytest.approx(by_pyloudnorm(audio), abs=1e-6), n_samples
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 15360])
+def test_low_rates_are_those_of_the_resampled_whole(rate):
+    rng = np.random.default_rng(rate)
+    for n_samples in (rate // 2, 5 * rate + 4, 12 * rate):
+        audio = music(rng, n_samples, 2, rate)
+        assert integrated_lufs(audio) == pytest.approx(by_pyloudnorm(resample(audio, 48000)), abs=1e-6)
+
+
+@pytest.mark.parametrize("rate", [32000, 44100, 48000])
+def test_one_short_block_is_as_pyloudnorm_has_it(rate):
+    rng = np.random.default_rng(rate)
+    for n_samples in (100, rate // 10, rate // 4, 4 * rate // 10 - 1):
+        samples = 0.1 * rng.standard_normal((n_samples, 2)).astype(np.float32)
+        meter = pyloudnorm.Meter(rate, filter_class="DeMan", block_size=n_samples / rate, overlap=0.0)
+        assert int(meter.block_size * rate) == n_samples  # or pyloudnorm leaves the last sample out
+        # One sample more: pyloudnorm refuses what is no longer than a block, be it by a rounding error.
+        expected = meter.integrated_loudness(np.concatenate([samples.astype(np.float64), np.zeros((1, 2))]))
+        assert integrated_lufs(Audio(samples, rate)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("rate", "duration_s"), [(44100, 30), (44100, 120), (192000, 30), (8000, 120)])
+def test_memory_does_not_grow_with_the_length(rate, duration_s):
+    noise = np.random.default_rng(0).standard_normal((rate, 2), dtype=np.float32)
+    audio = Audio(np.tile(0.1 * noise, (duration_s, 1)), rate)
+    integrated_lufs(Audio(noise, rate))  # what is imported at the first time is none of it
+    tracemalloc.start()
+    try:
+        integrated_lufs(audio)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A block of 65,536 samples in double precision, filtered and squared, is 3 MB; 30 s at 44.1 kHz would be 21 MB.
+    assert peak_bytes < 8e6
 
 
 def test_input_is_not_changed():

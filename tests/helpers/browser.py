@@ -1,7 +1,8 @@
 """Debian's chromium driven by Playwright, and what is watched on every page: its console, its requests."""
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -44,6 +45,14 @@ class Watched:
         complaints = [line for line in self.problems if not any(part in line for part in except_for)]
         assert complaints == []
         assert self.other_hosts() == []
+
+
+def wait_until(page: Page, holds: Callable[[], bool], expected: str) -> None:
+    """Let the page go on until something holds that its events tell: these may come after what is seen on it."""
+    deadline = time.monotonic() + TIMEOUT_MS / 1000
+    while not holds():
+        assert time.monotonic() < deadline, f"expected {expected}, not so after {TIMEOUT_MS / 1000:.0f} s"
+        page.wait_for_timeout(50)
 
 
 @contextmanager

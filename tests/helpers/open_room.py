@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from browser import open_page
+from browser import open_page, wait_until
 from listening_server import ListeningServer
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Response, expect
 
 LOADED = "label.version[data-state=loaded]"
 
@@ -29,16 +29,34 @@ def room(
         watched.assert_clean(except_for=except_for)
 
 
-def clips_of(page: Page) -> list[dict]:
-    """Return a list to which all clips are added that the page is told of from now on."""
-    told: list[dict] = []
+class ToldClips:
+    """All clips that a page is told of from now on.
 
-    def note(response) -> None:
-        if response.url.endswith("/api/clips") and response.ok:
-            told.extend(response.json()["clips"])
+    Bodies are read when a test asks for them and not as answers come: reading one lets the test's own thread go on, so
+    that it would look before the clip is in the list.
+    """
 
-    page.on("response", note)
-    return told
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._answers: list[Response] = []
+        page.on("response", self._note)
+
+    def _note(self, answer: Response) -> None:
+        if answer.url.endswith("/api/clips") and answer.ok:
+            self._answers.append(answer)
+
+    def all(self) -> list[dict]:
+        """Everything told so far, in order."""
+        return [clip for answer in tuple(self._answers) for clip in answer.json()["clips"]]
+
+    def of(self, version: str, *, n_clips: int = 1) -> list[dict]:
+        """The clips of a version, once there are so many of them."""
+
+        def found() -> list[dict]:
+            return [clip for clip in self.all() if clip["version"] == version]
+
+        wait_until(self._page, lambda: len(found()) >= n_clips, f"{n_clips} clips of {version}")
+        return found()
 
 
 def clock(page: Page) -> float:

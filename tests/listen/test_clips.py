@@ -167,6 +167,17 @@ def test_forgotten_clips_are_gone(store):
     assert not clip.path.exists()
 
 
+def test_what_is_forgotten_while_it_is_made_does_not_stay(store, tmp_path):
+    def make():
+        store.forget_all("song:")
+        return noise(1)
+
+    clip = store.clip("song:a", make)
+    assert store.find(clip.id) is None
+    assert list((tmp_path / "clips").iterdir()) == []
+    assert store.find(store.clip("song:a", lambda: noise(1)).id) is not None
+
+
 def test_jobs_run_in_order_of_their_results():
     async def scene():
         pool = RenderPool(n_threads=2)

@@ -154,18 +154,6 @@ def test_what_a_killed_server_left_goes_and_ctrl_c_ends_promptly(demo, scratch):
         server.stop()
 
 
-def seconds_of_a_page(url):
-    """Return how long the page and what it needs take to load, the best of three: the machine may be busy."""
-    seconds = []
-    with httpx.Client(base_url=url, timeout=30) as client:
-        for _ in range(3):
-            began = time.monotonic()
-            for path in ("/", "/pages/common.css", "/pages/room.js", "/pages/player.js", "/api/room"):
-                assert client.get(path).status_code == 200
-            seconds.append(time.monotonic() - began)
-    return min(seconds)
-
-
 def test_it_tells_what_it_found_and_where_it_is_until_it_is_terminated(demo, scratch):
     with listening_server([demo, "--no-uploads"]) as server:
         assert server.output().splitlines() == [
@@ -179,7 +167,6 @@ def test_it_tells_what_it_found_and_where_it_is_until_it_is_terminated(demo, scr
         assert page.status_code == room.status_code == 200
         assert room.json()["uploads"] is False
         assert "server" not in page.headers
-        assert seconds_of_a_page(server.url) < 1
         assert len(server.output().splitlines()) == 4  # no log of requests unless asked for
         server.process.terminate()
         assert server.process.wait(timeout=20) == 0

@@ -1,5 +1,6 @@
 """Chains at work while somebody waits: one pass serves the remix, its stems and a simulator, and no stale one does."""
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -90,6 +91,18 @@ def test_a_replaced_file_is_heard(folder):
     write_stems(folder, {"vocals": Audio(vocals.samples * np.float32(0.1), RATE)})
     after = chains.remix(stems, LISTENERS["N2"], CHAIN, 0, RATE)
     assert np.abs(after - before).max() > 0.01
+
+
+def test_a_file_of_the_same_length_and_time_is_another_one_where_it_was_renamed(folder, passes):
+    chains, stems = LiveChains(), stems_in(folder)
+    chains.remix(stems, LISTENERS["N2"], CHAIN, 0, RATE)
+    status = (folder / "vocals.wav").stat()
+    shutil.copy2(folder / "bass.wav", folder / "new.wav")
+    (folder / "new.wav").replace(folder / "vocals.wav")
+    os.utime(folder / "vocals.wav", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (folder / "vocals.wav").stat().st_size == status.st_size
+    chains.remix(stems, LISTENERS["N2"], CHAIN, 0, RATE)
+    assert len(passes) == 2
 
 
 def test_a_file_that_went_is_an_input_error_and_nobody_waits_for_it(folder, tmp_path):

@@ -3,14 +3,17 @@
 import json
 import re
 import shutil
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 from browser import open_browser
 from listening_server import free_port, listening_server
 from open_room import LOADED, clock, room
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from tiny_run import make_tiny_run
+
+from cadenza_remix.challenge.naming import ENHANCED_FOLDER, remix_path
 
 pytestmark = pytest.mark.browser
 
@@ -63,6 +66,116 @@ def test_a_killed_server_is_waited_for_while_the_music_goes_on(browser, run, tmp
             expect(page.locator("#audiogram-status")).to_contain_text(re.compile("moderate loss. Made after"))
             expect(page.locator('input[value="remix:baseline"]')).to_have_count(0)
             expect(page.locator('input[value="remix:clean:baseline"]')).to_have_count(1)
+
+
+@pytest.fixture
+def own(run, tmp_path):
+    """A copy whose files a test may damage."""
+    shutil.copytree(run, tmp_path / "own")
+    return tmp_path / "own"
+
+
+@pytest.fixture
+def own_server(own):
+    arguments = [own / "baseline", own / "e016", "--references", own / "references"]
+    with listening_server([*arguments, "--no-uploads"]) as server:
+        yield server
+
+
+def remix_file(run: Path, listener: str) -> Path:
+    return remix_path(run / "baseline" / ENHANCED_FOLDER, listener, "Falcon - part 0")
+
+
+def row(page: Page, version: str) -> Locator:
+    return page.locator("label.version", has=page.locator(f'input[value="{version}"]'))
+
+
+def expect_failed(page: Page, version: str, file: Path) -> None:
+    expect(row(page, version)).to_have_attribute("data-state", "failed")
+    expect(row(page, version)).to_contain_text("failed")
+    expect(page.locator("#room-error")).to_contain_text(f"{file.name}: cannot be read as audio")
+    expect(page.locator("#room-error")).not_to_contain_text(str(file.parent))
+
+
+REFUSED = ("status of 422",)
+
+
+def test_one_damaged_file_of_several_leaves_the_others_and_is_tried_again(browser, own, own_server):
+    file = remix_file(own, "L5040")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:40])
+    with room(browser, own_server, n_loaded=2, except_for=REFUSED) as page:
+        expect(page.locator("#now")).to_have_text("Mixture")
+        expect_failed(page, "remix:baseline", file)
+        page.locator("#loop").click()
+        page.locator("#play").click()
+        page.locator('input[value="remix:e016"]').check()
+        expect(page.locator("#now")).to_have_text("e016")
+        expect(page.get_by_role("button", name="Pause")).to_be_visible()
+        page.locator('input[value="remix:baseline"]').check()  # still damaged: the server says so once more
+        expect(page.locator("#busy")).to_be_hidden()
+        expect_failed(page, "remix:baseline", file)
+        expect(page.locator("#now")).to_have_text("e016")
+        file.write_bytes(whole)
+        page.locator('input[value="remix:baseline"]').click()  # it is chosen already
+        expect(page.locator("#now")).to_have_text("baseline")
+        expect(page.locator("#room-error")).to_be_hidden()
+        expect(row(page, "remix:baseline")).to_have_attribute("data-state", "loaded")
+        expect(page.get_by_role("button", name="Pause")).to_be_visible()
+
+
+@pytest.mark.parametrize("through", ["", "&through=simple"])
+def test_where_the_chosen_version_is_damaged_the_others_are_loaded(browser, own, own_server, through):
+    file = remix_file(own, "L5040")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:40])
+    address = f"#version=remix:baseline{through}"
+    with room(browser, own_server, address=address, n_loaded=2, except_for=REFUSED) as page:
+        expect_failed(page, "remix:baseline", file)
+        expect(page.locator('input[value="remix:baseline"]')).to_be_checked()
+        expect(page.locator("#now")).to_have_text(re.compile("^(Mixture|e016)$"))
+        page.locator("#play").click()
+        expect(page.locator("#clock")).not_to_have_text("0:00.0")
+        file.write_bytes(whole)
+        page.locator('input[value="remix:baseline"]').click()
+        expect(page.locator("#now")).to_have_text("baseline")
+        expect(page.locator("#room-error")).to_be_hidden()
+        expect(page.locator(LOADED)).to_have_count(3)
+
+
+def test_what_fails_for_another_listener_is_not_heard_as_the_former_one_got_it(browser, own, own_server):
+    file = remix_file(own, "L5076")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:40])
+    with room(browser, own_server, except_for=REFUSED) as page:
+        page.get_by_label("Made for listener").select_option("L5076")
+        expect_failed(page, "remix:baseline", file)
+        expect(page.locator(LOADED)).to_have_count(2)
+        page.locator('input[value="remix:baseline"]').check()
+        expect(page.locator("#busy")).to_be_hidden()
+        expect(page.locator("#now")).to_have_text("Mixture")
+        file.write_bytes(whole)
+        page.locator('input[value="remix:baseline"]').click()
+        expect(page.locator("#now")).to_have_text("baseline")
+        expect(page.locator("#now-detail")).to_contain_text("for L5076")
+
+
+def test_what_sounds_while_its_successor_fails_sounds_on_and_is_tried_again(browser, own, own_server):
+    file = remix_file(own, "L5076")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:40])
+    with room(browser, own_server, address="#version=remix:baseline", except_for=REFUSED) as page:
+        page.locator("#loop").click()
+        page.locator("#play").click()
+        page.get_by_label("Made for listener").select_option("L5076")
+        expect_failed(page, "remix:baseline", file)
+        expect(page.locator("#busy")).to_be_hidden()
+        expect(page.get_by_role("button", name="Pause")).to_be_visible()
+        expect(page.locator("#now-detail")).to_contain_text("for L5040")  # that is what sounds
+        file.write_bytes(whole)
+        page.locator('input[value="remix:baseline"]').click()
+        expect(page.locator("#now-detail")).to_contain_text("for L5076")
+        expect(page.locator("#room-error")).to_be_hidden()
 
 
 def first_time(page: Page, pattern: str, answer: dict) -> list[str]:
@@ -274,6 +387,7 @@ def test_letters_can_be_switched_off_as_keys(browser, server):
         page.get_by_role("button", name="Keys").click()
         page.get_by_role("checkbox", name="Letters, digits and signs are keys").uncheck()
         page.get_by_role("button", name="Close").click()
+        page.locator("#loop").click()
         page.locator("#player").focus()
         page.keyboard.press("m")
         page.keyboard.press("2")
@@ -299,6 +413,7 @@ def test_sound_begins_with_the_first_click(browser, server):
 
 def test_sound_that_is_held_back_is_shown_as_such_and_goes_on(browser, server):
     with room(browser, server, script=HOLD) as page:
+        page.locator("#loop").click()
         page.locator("#play").click()
         expect(page.locator("#play-word")).to_have_text("Pause")
         page.evaluate("held.suspend()")  # as a call that comes in does

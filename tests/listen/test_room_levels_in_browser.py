@@ -9,7 +9,7 @@ import pytest
 from browser import open_browser
 from listening_server import listening_server
 from open_room import room
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from tiny_run import make_tiny_run
 
 pytestmark = pytest.mark.browser
@@ -123,10 +123,26 @@ MANY = f"""async (names) => {{{STAND_IN}
 }}"""
 
 
-def clip_answer(version: str, loudness_lufs: float, peak_lin: float) -> str:
+PARTS = f"""async () => {{{STAND_IN}
+  const first = passage.fetch({{simulator: null}}, ["c"]);
+  (await next())();
+  await first;
+  const marks = [];
+  passage.onmark = (id, state) => marks.push(`${{id}} ${{state}}`);
+  const job = passage.fetch({{simulator: "simple"}}, ["a", "b", "c", "d"]);
+  (await next())();
+  const failed = await job;
+  return {{failed, marks, loaded: player.ids, told: passage.loudness("b")}};
+}}"""
+
+
+def clip_of(version: str, loudness_lufs: float, peak_lin: float) -> dict:
     url = f"/clips/{version}{loudness_lufs}.flac"
-    clip = {"version": version, "url": url, "scale_lin": 1, "loudness_lufs": loudness_lufs, "peak_lin": peak_lin}
-    return json.dumps({"clips": [clip]})
+    return {"version": version, "url": url, "scale_lin": 1, "loudness_lufs": loudness_lufs, "peak_lin": peak_lin}
+
+
+def clip_answer(version: str, loudness_lufs: float, peak_lin: float) -> str:
+    return json.dumps({"clips": [clip_of(version, loudness_lufs, peak_lin)], "failed": []})
 
 
 def test_a_loud_version_is_not_raised_for_the_soft_one_that_replaces_it(browser, server):
@@ -138,6 +154,25 @@ def test_a_loud_version_is_not_raised_for_the_soft_one_that_replaces_it(browser,
     assert found["meanwhile"] <= found["loud"]
     assert found["soft"] == pytest.approx(10.0)
     assert found["told"] == -40.0
+
+
+def test_the_loudness_before_a_loss_is_that_of_the_same_version(browser, server):
+    """Either answer may lack versions: what counts are their names, not their places."""
+
+    def answer(route: Route) -> None:
+        asked = route.request.post_data_json
+        known = {"c": -23.0, "d": -24.0, "b": -22.0} if asked["simulator"] is None else {"a": -41.0, "b": -42.0}
+        told = [clip_of(version, loudness, 0.5) for version, loudness in known.items() if version in asked["versions"]]
+        failed = [{"version": version, "error": "damaged"} for version in asked["versions"] if version not in known]
+        route.fulfill(json={"clips": told, "failed": failed})
+
+    with room(browser, server) as page:
+        page.route("**/api/clips", answer)
+        found = page.evaluate(PARTS)
+    assert found["told"] == -22.0
+    assert found["loaded"] == ["b"]  # what was there of c was not heard through a loss
+    assert sorted(one["version"] for one in found["failed"]) == ["a", "c", "d"]
+    assert sorted(found["marks"][4:]) == ["a failed", "b loaded", "c failed", "d failed"]
 
 
 def test_of_many_minutes_only_a_few_stay_in_memory(browser, server):

@@ -221,7 +221,7 @@ def test_a_missing_file_is_told_without_its_folder(folder, tmp_path):
     library.songs[0].sources.mixture.unlink()
     app = create_app(library=library, clips=ClipStore(tmp_path / "clips", max_bytes=10**6), uploads=None, panel=None)
     with start_blocking_portal() as portal:
-        answer = Client(app, portal).post("/api/clips", wanted(library))
+        answer = Client(app, portal).post("/api/clips", wanted(library, versions=["mixture"]))
     assert answer.status_code == 422
     assert "mixture.wav: file is missing" in answer.json()["error"]
     assert str(tmp_path) not in answer.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -82,6 +84,18 @@ def test_channels_are_apart_and_length_does_not_matter():
     assert levels_db(energies[13, 0] / energies[13, 1]) == pytest.approx(20.0, abs=1e-3)
     long = band_energies(sine(1000, 24_000, duration_s=90.0), 24_000)
     assert levels_db(long[13, 0]) == pytest.approx(-3.0103, abs=0.05)
+
+
+def test_memory_does_not_grow_with_the_length():
+    samples = np.tile(noise(44_100, 1.0), (120, 2))
+    band_energies(samples[:44_100], 44_100)
+    tracemalloc.start()
+    try:
+        band_energies(samples, 44_100)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 15e6  # 32 frames of 11,025 samples, windowed, and their spectra; the samples are 42 MB
 
 
 def test_a_signal_shorter_than_a_frame_has_levels():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from cadenza_remix.hearing.audiogram import Audiogram, Listener
 from cadenza_remix.hearing.nalr import NALR_FREQUENCIES_HZ, nalr_fir, nalr_gains_db
 from cadenza_remix.remix import Chain, load_chain
 from cadenza_remix.report.bands import band_energies, bands_below, levels_db
-from cadenza_remix.report.measures import mean_gains, mean_spectrum, measure_pairs
+from cadenza_remix.report.measures import _measure_signal, mean_gains, mean_spectrum, measure_pairs
 from cadenza_remix.runs.enhancing import enhance_songs
 from cadenza_remix.runs.finished import find_runs
 from cadenza_remix.runs.songs import SongFile
@@ -285,6 +286,30 @@ def test_a_record_without_peaks_is_told(copy):
     one = measured(find_runs(copy)[0])[0]
     assert one.remix_peak_dbfs is one.over_full_scale_share is None
     assert "tells no peak" in one.missing["over_full_scale_share"]
+
+
+def test_one_file_is_in_memory_at_a_time(copy):
+    run = find_runs(copy)[0]
+    pair = run.pairs[0]
+    sources = run.sources[pair.song]
+    long = Audio(np.tile(noise(1.0).samples[:24_000], (60, 1)), 24_000)
+    for path in (sources.mixture, *(sources.kept_stems / f"{stem}.wav" for stem in STEMS)):
+        write_wav(path, long, subtype="FLOAT")
+    single = sources.mixture.with_name("single.wav")
+    write_wav(single, Audio(long.samples[:, 0], 24_000), subtype="FLOAT")
+
+    def peak_bytes(measure):
+        measure()  # what is loaded at the first time is none of it
+        tracemalloc.start()
+        try:
+            measure()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    # A quarter more than a file of 60 s: when it is read, it is asked for NaN.
+    assert peak_bytes(lambda: measure_pairs(run, [pair])) < 1.6 * long.samples.nbytes
+    assert peak_bytes(lambda: _measure_signal(single, (0.0, 5.0))) < 0.8 * long.samples.nbytes
 
 
 def test_a_pair_of_another_run_is_refused(tiny):

@@ -37,6 +37,9 @@ function missingOf(asked, { song, listener, version, simulator }) {
   return pairs.filter(([, wanted, shown]) => wanted && wanted !== shown).map(([word, wanted]) => `${word} ${wanted}`);
 }
 
+/** One damaged file may be what several versions are made from: its line is told once. */
+const failureText = (failed) => [...new Set(failed.map(({ error }) => error))].join("; ");
+
 class Room {
   constructor(description) {
     this.description = description;
@@ -147,7 +150,7 @@ class Room {
       const versions = await this.versions(signal);
       this.showVersions(versions);
       const wanted = versions.filter((one) => isFirst(one) || one.id === state.version).map(({ id }) => id);
-      await this.fetchInTurn(wanted);
+      return this.fetchInTurn(wanted);
     });
   }
 
@@ -164,8 +167,9 @@ class Room {
       const all = [state.version, ...this.player.ids, ...firsts];
       const wanted = new Set(all.filter((id) => ids.has(id) && !isKept(id)));
       this.showVersions(versions);
-      await this.fetchInTurn([...wanted]);
+      const failed = await this.fetchInTurn([...wanted]);
       this.passage.keepOnly(ids);
+      return failed;
     });
   }
 
@@ -178,22 +182,28 @@ class Room {
     return versions;
   }
 
-  /** What is heard first, then the rest. Another choice in the meantime is heard, not this one. */
+  /**
+   * What is heard first, then the rest. Another choice in the meantime is heard, not this one. Gives those that failed,
+   * which keep nothing else from being loaded.
+   */
   async fetchInTurn(wanted) {
     const { version } = this.state;
-    if (await this.passage.fetch(this.request(), wanted.filter((id) => id === version))) {
-      if (version === this.state.version) this.show(version);
-      await this.passage.fetch(this.request(), wanted.filter((id) => id !== version));
-    }
+    const first = await this.passage.fetch(this.request(), wanted.filter((id) => id === version));
+    if (first === null) return [];
+    if (first.length > 0) tell(byId("room-error"), failureText(first));
+    else if (version === this.state.version) this.show(version);
+    const rest = await this.passage.fetch(this.request(), wanted.filter((id) => id !== version));
+    return [...first, ...(rest ?? [])];
   }
 
-  /** Run with everything before it dropped. */
+  /** Run with everything before it dropped; `work` gives the versions that failed. */
   renewed(text, work) {
     const signal = this.passage.renew();
     this.remember();
     return this.attempts.run(signal, text, async () => {
-      await work(signal);
+      const failed = await work(signal);
       this.remember();
+      if (failed.length > 0) throw new Error(failureText(failed));
     });
   }
 
@@ -207,24 +217,27 @@ class Room {
     const { start_s, duration_s } = this.choices;
     this.list.show(versions, this.state.version, { start_s, end_s: start_s + duration_s });
     // What is loaded may be of the former listener until its successor is there: it is listed, and nothing more.
-    for (const id of this.player.ids) this.list.mark(id, "loaded", this.passage.loudness(id));
+    const loaded = this.player.ids.filter((id) => this.passage.has(id));
+    for (const id of loaded) this.list.mark(id, "loaded", this.passage.loudness(id));
   }
 
   /** The visitor wants this version: at once where it is loaded, else as soon as it is. */
   choose(id) {
     const { state } = this;
-    if (state.version !== id && this.player.has(state.version)) this.former = state.version;
+    if (state.version !== id && this.passage.has(state.version)) this.former = state.version;
     state.version = id;
     this.list.choose(id);
     this.remember();
-    if (this.player.has(id)) {
+    if (this.passage.has(id)) {
       this.show(id);
       return;
     }
     const text = `Loading ${this.list.label(id)}`;
     this.say(text);
     this.attempts.run(this.passage.signal, text, async () => {
-      if ((await this.passage.fetch(this.request(), [id])) && state.version === id) this.show(id);
+      const failed = await this.passage.fetch(this.request(), [id]);
+      if (failed?.length > 0) throw new Error(failureText(failed));
+      if (failed && state.version === id) this.show(id);
     });
   }
 

@@ -4,6 +4,9 @@
 const TRIES = 4;
 const LONGEST_WAIT_S = 5;
 
+/** Statuses of what is there and cannot be made: a file is damaged, a disk is full. To ask again at once is of no use. */
+const CANNOT = [422, 500];
+
 export class ServerError extends Error {
   constructor(line, status) {
     super(line);
@@ -45,7 +48,18 @@ const part = encodeURIComponent;
 export const room = (signal) => ask("/api/room", { signal });
 export const versions = (song, listener, signal) =>
   ask(`/api/songs/${part(song)}/versions?listener=${part(listener)}`, { signal });
-export const clips = (request, signal) => ask("/api/clips", { method: "POST", body: request, signal });
+
+/** `clips`, and `failed`: versions that cannot be made, each with an `error`. No answer at all is an error as elsewhere. */
+export async function clips(request, signal) {
+  try {
+    return await ask("/api/clips", { method: "POST", body: request, signal });
+  } catch (error) {
+    if (!CANNOT.includes(error.status)) throw error;
+    // Of all of them nothing could be made: the answer is the error of the first.
+    return { clips: [], failed: request.versions.map((version) => ({ version, error: error.message })) };
+  }
+}
+
 export const addListener = (ears, signal) => ask("/api/listeners", { method: "POST", body: ears, signal });
 export const uploadState = (token) => ask(`/api/uploads/${part(token)}`);
 export const removeUpload = (token) => ask(`/api/uploads/${part(token)}`, { method: "DELETE" });

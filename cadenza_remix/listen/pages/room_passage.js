@@ -53,6 +53,11 @@ export class Passage {
     return this.#player.has(id) && this.#urls.get(id)?.simulator === null;
   }
 
+  /** Loaded, and what is wanted: not what sounds on only because its successor could not be made. */
+  has(id) {
+    return this.#player.has(id) && this.#urls.has(id);
+  }
+
   loudness(id) {
     return this.#clips.get(id)?.loudness_lufs ?? null;
   }
@@ -70,35 +75,33 @@ export class Passage {
   /** Versions that no longer exist for this listener. */
   keepOnly(ids) {
     for (const id of this.#player.ids) {
-      if (ids.has(id) || id === this.#player.selected) continue;
-      this.#recent = this.#recent.filter((one) => one !== id);
-      this.#player.unload(id);
-      this.#clips.delete(id);
-      this.#urls.delete(id);
+      if (!ids.has(id) && id !== this.#player.selected) this.#forget(id);
     }
   }
 
   /**
    * Have the server make these versions, and load them. One that is loaded already is replaced where it plays.
-   * Gives false when it was not wanted any more by the time it was there.
+   * Gives those that cannot be made, each with its `error`, or null when nothing of it was wanted any more by the time it
+   * was there.
    */
   async fetch(request, ids) {
     const { signal } = this.#job;
-    if (ids.length === 0) return true;
+    if (ids.length === 0) return [];
     for (const id of ids) this.onmark(id, "loading");
     try {
-      const clips = await this.#made(request, ids, signal);
+      const { clips, failed } = await this.#made(request, ids, signal);
       signal.throwIfAborted();
+      for (const { version } of failed) this.#fail(version);
       for (const clip of clips) this.#coming.set(clip.version, clip);
       // Levels that must fall do so before anything new is heard.
       this.#level();
       await Promise.all(clips.map((clip) => this.#load(clip, request.simulator, signal)));
+      return signal.aborted ? null : failed;
     } catch (error) {
-      if (signal.aborted) return false;
+      if (signal.aborted) return null;
       for (const id of ids) this.onmark(id, this.#urls.has(id) ? "loaded" : "failed");
       throw error;
     }
-    return !signal.aborted;
   }
 
   /**
@@ -110,8 +113,28 @@ export class Passage {
       api.clips(asked, signal),
       request.simulator ? api.clips({ ...asked, simulator: null }, signal) : null,
     ]);
-    if (!plain) return heard.clips;
-    return heard.clips.map((clip, i) => ({ ...clip, loudness_lufs: plain.clips[i].loudness_lufs }));
+    if (!plain) return heard;
+    // Either of them may lack versions that the other one has.
+    const before = new Map(plain.clips.map((clip) => [clip.version, clip]));
+    const clips = heard.clips
+      .filter(({ version }) => before.has(version))
+      .map((clip) => ({ ...clip, loudness_lufs: before.get(clip.version).loudness_lufs }));
+    const failed = new Map([...plain.failed, ...heard.failed].map((one) => [one.version, one]));
+    return { clips, failed: [...failed.values()] };
+  }
+
+  /** What is loaded of it belongs to another listener or way of hearing: it is not heard but where it sounds already. */
+  #fail(id) {
+    this.#urls.delete(id);
+    if (id !== this.#player.selected) this.#forget(id);
+    this.onmark(id, "failed");
+  }
+
+  #forget(id) {
+    this.#recent = this.#recent.filter((one) => one !== id);
+    this.#player.unload(id);
+    this.#clips.delete(id);
+    this.#urls.delete(id);
   }
 
   async #load(clip, simulator, signal) {
@@ -136,10 +159,7 @@ export class Passage {
     const most = Math.max(2, Math.floor(MOST_LOADED_S / this.#player.duration));
     while (this.#recent.length > most) {
       const oldest = this.#recent.findLast((one) => one !== this.#player.selected);
-      this.#recent = this.#recent.filter((one) => one !== oldest);
-      this.#player.unload(oldest);
-      this.#clips.delete(oldest);
-      this.#urls.delete(oldest);
+      this.#forget(oldest);
       this.onmark(oldest, "");
     }
   }

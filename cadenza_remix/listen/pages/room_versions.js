@@ -7,6 +7,7 @@ const FOLDED = /^(stem|separated|clean|remix:clean):/;
 
 export class VersionList {
   #rows = new Map();
+  #chosen = null;
 
   /** `notes`: a few words for some versions, by their ids. */
   constructor(notes, onchoose) {
@@ -14,6 +15,11 @@ export class VersionList {
     this.root = byId("versions");
     this.versions = [];
     this.root.addEventListener("change", (event) => onchoose(event.target.value));
+    // The one that is chosen does not change: what failed is tried again by a click all the same.
+    this.root.addEventListener("click", ({ target }) => {
+      const row = this.#rows.get(this.#chosen);
+      if (target === row?.input && row.label.dataset.state === "failed") onchoose(this.#chosen);
+    });
     // What somebody unfolds is shown, where the list scrolls.
     const unfolded = ({ target }) => target.open && target.contains(document.activeElement) && target.scrollIntoView({ block: "nearest" });
     this.root.addEventListener("toggle", unfolded, { capture: true });
@@ -23,6 +29,7 @@ export class VersionList {
   show(versions, chosen, passage) {
     const open = new Set([...this.root.querySelectorAll("details[open]")].map((one) => one.dataset.group));
     this.versions = versions;
+    this.#chosen = chosen;
     this.#rows.clear();
     const groups = Map.groupBy ? Map.groupBy(versions, (one) => one.group) : groupedBy(versions);
     let number = 0;
@@ -51,6 +58,7 @@ export class VersionList {
   choose(id) {
     const row = this.#rows.get(id);
     if (!row) return;
+    this.#chosen = id;
     row.input.checked = true;
     const folded = row.input.closest("details");
     if (folded) folded.open = true;

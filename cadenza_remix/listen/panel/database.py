@@ -21,7 +21,7 @@ _NOT_COMPARED = ("folder",)  # a test that was moved with its results is the sam
 
 _SCHEMA = (
     "CREATE TABLE test(id INTEGER PRIMARY KEY CHECK(id=1), settings TEXT NOT NULL, admin_token_hash TEXT,"
-    " created TEXT NOT NULL)",
+    " created TEXT NOT NULL, last_number INTEGER NOT NULL DEFAULT 0)",
     "CREATE TABLE participants(number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, listener TEXT NOT NULL,"
     " audiogram TEXT NOT NULL, severity TEXT NOT NULL, state TEXT NOT NULL, volume REAL)",
     "CREATE TABLE trials(participant INTEGER NOT NULL REFERENCES participants(number) ON DELETE CASCADE,"
@@ -40,6 +40,23 @@ def make_tables(db: sqlite3.Connection) -> None:
         db.execute(statement)
     db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
     db.execute(f"PRAGMA user_version={VERSION}")
+
+
+def keep_last_number(db: sqlite3.Connection) -> None:
+    """See to it that the file knows the highest number that was ever given to a participant.
+
+    Files that earlier programs made have no place for it and get one. Their ``VERSION`` stays: every program of this
+    version reads and writes such a file. What they know of numbers is who is there, and that the participants of the
+    settings were all made before the first could be deleted: that was once there was an administrator.
+    """
+    if "last_number" not in {row["name"] for row in db.execute("PRAGMA table_info(test)")}:
+        db.execute("ALTER TABLE test ADD COLUMN last_number INTEGER NOT NULL DEFAULT 0")
+    test = db.execute("SELECT * FROM test").fetchone()
+    highest = db.execute("SELECT COALESCE(MAX(number), 0) AS highest FROM participants").fetchone()["highest"]
+    is_set_up = test["admin_token_hash"] is not None
+    n_first = len(json.loads(test["settings"]).get("participants", ())) if is_set_up else 0
+    if max(highest, n_first) > test["last_number"]:
+        db.execute("UPDATE test SET last_number=?", (max(highest, n_first),))
 
 
 def connect(path: Path) -> sqlite3.Connection:

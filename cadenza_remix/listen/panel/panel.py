@@ -145,10 +145,9 @@ class Panel:
             )
         is_new = self.store.admin_token_hash is None
         if is_new:  # the hash comes last: who was killed before it goes on here
-            made = {person.number for person in self.store.participants()}
-            for number, choice in enumerate(self.settings.participants, start=1):
-                if number not in made:
-                    self._add(number, choice)
+            n_made = self.store.next_number() - 1
+            for number, choice in enumerate(self.settings.participants[n_made:], start=n_made + 1):
+                self._add(number, choice)
         if is_new or given is not None:
             token = given or secrets.token_urlsafe(24)
             self.store.set_admin_token_hash(_digest(token))
@@ -294,10 +293,9 @@ class Panel:
         ConflictError
             There are too many.
         """
-        number = self.store.next_number()
-        if number > MOST_PARTICIPANTS:
+        if len(self.store.participants()) >= MOST_PARTICIPANTS:
             raise ConflictError(f"too many participants: at most {MOST_PARTICIPANTS}")
-        return self._add(number, choice)
+        return self._add(self.store.next_number(), choice)
 
     def _add(self, number: int, choice: ParticipantChoice) -> Participant:
         listener = _listener(self.library, choice)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cadenza_remix.errors import CadenzaError, OutputError
-from cadenza_remix.listen.panel.database import check_same, connect, make_tables
+from cadenza_remix.listen.panel.database import check_same, connect, keep_last_number, make_tables
 
 STATES = ("welcome", "level", "training", "ready", "trial", "break", "done")
 """``ready``: the training is through, the test has not begun."""
@@ -105,10 +105,11 @@ class PanelStore:
         with self._transaction() as db:
             if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
                 make_tables(db)
-                row = (json.dumps(settings, ensure_ascii=False), None, _now())
-                db.execute("INSERT INTO test VALUES(1, ?, ?, ?)", row)
+                row = (json.dumps(settings, ensure_ascii=False), _now())
+                db.execute("INSERT INTO test(id, settings, created) VALUES(1, ?, ?)", row)
             stored = json.loads(db.execute("SELECT settings FROM test").fetchone()["settings"])
-        check_same(stored, settings, self.path)
+            check_same(stored, settings, self.path)  # before anything is changed in the file of another test
+            keep_last_number(db)
 
     def close(self) -> None:
         """Close the file."""
@@ -158,8 +159,11 @@ class PanelStore:
     # participants
 
     def next_number(self) -> int:
-        """Return the number that the next participant gets: one more than the highest."""
-        return int(self._rows("SELECT COALESCE(MAX(number), 0) + 1 AS next FROM participants")[0]["next"])
+        """Return the number that the next participant gets: one more than the highest that anybody ever had.
+
+        Whoever was deleted may still be spoken of by number, in an export or in somebody's notes.
+        """
+        return int(self._rows("SELECT last_number + 1 AS next FROM test")[0]["next"])
 
     def add_participant(
         self, number: int, *, listener: str, audiogram: Mapping[str, Any], severity: str, trials: Sequence[PlannedTrial]
@@ -169,7 +173,7 @@ class PanelStore:
         Raises
         ------
         ConflictError
-            Somebody else has got this number meanwhile.
+            Somebody has got this number already, and may be deleted since.
         """
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         person = (number, token, listener, _json(audiogram), severity, "welcome", None)
@@ -178,8 +182,8 @@ class PanelStore:
             for one in trials
         ]
         with self._transaction() as db:
-            if db.execute("SELECT 1 FROM participants WHERE number=?", (number,)).fetchone():
-                raise ConflictError(f"participant {number} is there already")
+            if db.execute("UPDATE test SET last_number=? WHERE last_number<?", (number, number)).rowcount != 1:
+                raise ConflictError(f"number {number} was given already")
             db.execute("INSERT INTO participants VALUES(?, ?, ?, ?, ?, ?, ?)", person)
             db.executemany("INSERT INTO trials VALUES(?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)", rows)
         return self.participant(number)
@@ -302,7 +306,7 @@ class PanelStore:
         return rows
 
     def delete(self, number: int) -> None:
-        """Remove all rows of a participant, and their bytes.
+        """Remove all rows of a participant, and their bytes. That somebody had this number stays known.
 
         Raises
         ------

@@ -11,6 +11,8 @@ from open_panel import EAR, open_panel, rating, write_test
 from cadenza_remix.errors import InputError
 from cadenza_remix.listen.clips import ClipStore
 from cadenza_remix.listen.panel.admin_api import MOST_ATTEMPTS, Attempts, Sessions
+from cadenza_remix.listen.panel.config import ParticipantChoice
+from cadenza_remix.listen.panel.design import plan_trials
 from cadenza_remix.listen.panel.panel import ADMIN_TOKEN_VARIABLE, Panel
 from cadenza_remix.listen.panel.panel_api import panel_router
 
@@ -198,13 +200,40 @@ def test_the_deleted_are_not_made_again(tmp_path, panel_run):
         assert [person.number for person in again.panel.store.participants()] == [2]
 
 
+def test_the_number_of_the_deleted_is_not_given_again(tmp_path, panel_run):
+    path = write_test(tmp_path, panel_run)
+    with open_panel(tmp_path, path) as served:
+        served.log_in()
+        assert ask(served, "POST", "/api/admin/participants", {"listener": "L5040"}).json()["number"] == 3
+        for number in (2, 3):
+            assert served.client.delete(f"/api/admin/participants/{number}").status_code == 200
+        assert ask(served, "POST", "/api/admin/participants", {"listener": "L5040"}).json()["number"] == 4
+        served.panel.delete(4)
+    with open_panel(tmp_path, path) as again:
+        person = again.panel.add_participant(ParticipantChoice(listener="L5076"))
+        assert person.number == 5
+        # The order is still that of the number, as if nobody had been deleted.
+        planned = plan_trials(again.panel.settings, 5, again.panel._passages)
+        assert again.panel.store.trials(5) == list(planned)
+        assert [one.number for one in again.panel.store.participants()] == [1, 5]
+
+
+def test_the_deleted_make_room_for_others(served, monkeypatch):
+    monkeypatch.setattr("cadenza_remix.listen.panel.panel.MOST_PARTICIPANTS", 2)
+    served.log_in()
+    reply = ask(served, "POST", "/api/admin/participants", {"listener": "L5040"})
+    assert (reply.status_code, reply.json()) == (409, {"error": "too many participants: at most 2"})
+    served.panel.delete(1)
+    assert ask(served, "POST", "/api/admin/participants", {"listener": "L5040"}).json()["number"] == 3
+
+
 def test_a_set_up_that_was_killed_goes_on(tmp_path, panel_run):
     path = write_test(tmp_path, panel_run)
     with open_panel(tmp_path, path) as served:
         kept = served.panel.store.participant(1).token
         served.panel.store.delete(2)
         with served.panel.store._transaction() as db:  # as it is before the last step
-            db.execute("UPDATE test SET admin_token_hash=NULL")
+            db.execute("UPDATE test SET admin_token_hash=NULL, last_number=1")
     with open_panel(tmp_path, path) as again:
         assert [person.number for person in again.panel.store.participants()] == [1, 2]
         assert again.panel.store.participant(1).token == kept

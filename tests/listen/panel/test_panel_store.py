@@ -65,7 +65,7 @@ def test_tables_are_those_that_are_documented(store, tmp_path):
         for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")
     }
     assert columns == {
-        "test": ["id", "settings", "admin_token_hash", "created"],
+        "test": ["id", "settings", "admin_token_hash", "created", "last_number"],
         "participants": ["number", "token", "listener", "audiogram", "severity", "state", "volume"],
         "trials": ["participant", "trial", "is_training", "song", "start_s", "duration_s", "labels", "confirmed",
                    "seconds", "n_plays"],
@@ -250,10 +250,95 @@ def test_export_is_all_of_one(store):
     json.dumps(known, allow_nan=False)
 
 
-def test_a_number_is_given_once(store):
-    add(store)
+def add_as(store, number):
+    return store.add_participant(number, listener="x", audiogram={}, severity="mild", trials=[])
+
+
+def test_a_number_is_given_once(store, tmp_path):
+    """Exports and notes speak of people by number: nobody is called what somebody was called who is deleted."""
+    assert [add(store).number for _ in range(3)] == [1, 2, 3]
+    store.delete(3)
+    assert store.next_number() == 4
+    for number in (1, 3):
+        with pytest.raises(ConflictError, match=f"number {number} was given already"):
+            add_as(store, number)
+    store.delete(1)
+    store.delete(2)
+    store.close()
+    again = PanelStore(tmp_path / "t.sqlite", SETTINGS)
+    assert again.participants() == []
+    assert add(again).number == 4
+    again.close()
+
+
+def test_of_two_who_want_one_number_the_second_gets_none(store):
+    """Also when the first is deleted between the question for the next number and its use."""
+    number = store.next_number()
+    add_as(store, number)
+    store.delete(number)
     with pytest.raises(ConflictError):
-        store.add_participant(1, listener="x", audiogram={}, severity="mild", trials=[])
+        add_as(store, number)
+
+
+FIRST_THREE = {**SETTINGS, "participants": [{"listener": "L1"}] * 3}
+
+
+def as_before(path, *, deleted=(), is_set_up=True):
+    """Make a file as programs made it that forgot the numbers of the deleted."""
+    store = PanelStore(path, FIRST_THREE)
+    for _ in FIRST_THREE["participants"]:
+        add(store)
+    for number in deleted:
+        store.delete(number)
+    if is_set_up:
+        store.set_admin_token_hash("abc")
+    store.close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE test DROP COLUMN last_number")
+        assert [row[1] for row in db.execute("PRAGMA table_info(test)")] == [
+            "id", "settings", "admin_token_hash", "created",
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("deleted", "is_set_up", "expected"),
+    [((), True, 4), ((3,), True, 4), ((1, 2, 3), True, 4), ((1,), True, 4), ((3,), False, 3), ((2, 3), False, 2)],
+)
+def test_files_of_earlier_programs_go_on(tmp_path, deleted, is_set_up, expected):
+    """Nobody could be deleted before an administrator was there: who is missing then was not made yet."""
+    path = tmp_path / "t.sqlite"
+    as_before(path, deleted=deleted, is_set_up=is_set_up)
+    for _ in range(2):
+        store = PanelStore(path, FIRST_THREE)
+        assert {person.number for person in store.participants()} == {1, 2, 3} - set(deleted)
+        assert store.next_number() == expected
+        store.close()
+    store = PanelStore(path, FIRST_THREE)
+    assert add(store).number == expected
+    store.delete(expected)
+    assert store.next_number() == expected + 1
+    confirm(store, add(store).number, 1)
+    store.close()
+
+
+def test_what_an_earlier_program_adds_in_between_is_counted(tmp_path):
+    path = tmp_path / "t.sqlite"
+    PanelStore(path, SETTINGS).close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO participants VALUES(7, 'token', 'L1', '{}', 'mild', 'welcome', NULL)")
+    store = PanelStore(path, SETTINGS)
+    store.delete(7)
+    assert store.next_number() == 8
+    store.close()
+
+
+def test_a_file_of_another_test_stays_as_it_is(tmp_path):
+    path = tmp_path / "t.sqlite"
+    as_before(path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="seed differs"):
+        PanelStore(path, {**FIRST_THREE, "seed": 2})
+    assert path.read_bytes() == before
 
 
 def test_changed_settings_are_refused(store, tmp_path):
