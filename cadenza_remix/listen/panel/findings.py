@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from cadenza_remix.listen.panel.haaqi_correlation import FEWEST_POINTS, WITHIN
-from cadenza_remix.listen.panel.paired_tests import fewest_assessors
+from cadenza_remix.listen.panel.paired_tests import fewest_assessors, sign_flip_p
 from cadenza_remix.report.statistics import FEW_CLUSTERS
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def findings(analysis: Analysis) -> list[str]:
         *_screened(analysis),
         *_differences(analysis),
         *_preferences(analysis),
+        *_sides(analysis),
         *_consistency(analysis),
         *_agreement(analysis),
         *_limits(analysis),
@@ -114,6 +115,20 @@ def _preferences(analysis: Analysis) -> Iterator[str]:
             f"{scale}{row['system']} {said} {row['against']} in {100 * row['share']:.0f} % "
             f"(95 % interval {_ends(row, '.0f', percent=True)}{ties}), {shown_p(row['p_holm'])}{found}."
         )
+
+
+def _sides(analysis: Analysis) -> Iterator[str]:
+    """Whether people choose a side whatever is behind it. Both systems stand on both sides: neither gains by it."""
+    if analysis.answers.type != "ab":
+        return
+    ratings = analysis.ratings
+    first = ratings[(ratings["label"] == ratings["label"].min()) & (ratings["value"] != 0.5)]
+    if first.empty:
+        return
+    p = sign_flip_p(first["value"] - 0.5, first["participant"])
+    said = f"A was chosen in {100 * first['value'].mean():.0f} % of {_many(len(first), 'choice')}, {shown_p(p)}"
+    found = "people lean to one side, which blurs what they prefer" if p < ALPHA else "that may be chance"
+    yield f"Whatever was behind it, {said}: {found}."
 
 
 def _consistency(analysis: Analysis) -> Iterator[str]:

@@ -216,6 +216,19 @@ def test_consistency_of_repeated_ratings_is_the_noise_that_was_put_in():
     assert analysis_of(Simulation({"e016": 1.0}, type="ab", against="baseline"), 8).repeats.empty
 
 
+def test_leaning_to_one_side_is_told_and_nothing_else_is_taken_for_it():
+    answers = simulated_answers(Simulation({"e016": 0.7}, type="ab", against="baseline"), np.random.default_rng(4))
+    said = next(line for line in findings(analyse(answers)) if line.startswith("Whatever was behind it, A was chosen"))
+    assert said.endswith("that may be chance.")
+    leaning = answers.ratings.assign(value=[float(label == "A") for label in answers.ratings["label"]])
+    lean = dataclasses.replace(answers, ratings=leaning)
+    n_trials = len(leaning) // 2
+    told = f"A was chosen in 100 % of {n_trials} choices, p < 0.001: people lean to one side"
+    assert told in " ".join(findings(analyse(lean)))
+    undecided = dataclasses.replace(answers, ratings=leaning.assign(value=0.5))
+    assert "A was chosen" not in " ".join(findings(analyse(undecided)))
+
+
 # agreement with HAAQI
 
 
