@@ -74,6 +74,7 @@ function showTest(test) {
   ];
   const entries = facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]);
   byId("test").replaceChildren(...entries);
+  byId("questions").hidden = !test.questions;
   const options = test.listeners.map(({ id, severity }) => make("option", { value: id }, severity));
   byId("listeners").replaceChildren(...options);
 }

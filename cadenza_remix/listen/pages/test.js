@@ -5,6 +5,7 @@ import { announce, byId, fillWithParagraphs, setText, showView } from "./test_do
 import { checkLevel, loadTone } from "./test_level.js";
 import { createContext } from "./player.js";
 import { draftOf, loadSounds, TrialPage } from "./test_trial.js";
+import { QuestionsPage } from "./test_questions.js";
 import { Refused, Server, Troubled } from "./test_server.js";
 
 const token = decodeURIComponent(location.pathname.split("/").filter(Boolean).at(-1));
@@ -50,7 +51,7 @@ function showHeader(state) {
   const { all, done } = pagesOf(state);
   document.title = state.title;
   setText(byId("title"), state.title);
-  byId("progress").hidden = !["trial", "break", "done"].includes(state.state);
+  byId("progress").hidden = !["trial", "break", "questions", "done"].includes(state.state);
   byId("progress-bar").max = Math.max(1, all);
   byId("progress-bar").value = done;
   setText(byId("progress-text"), `${done} of ${all} pages done`);
@@ -62,6 +63,7 @@ async function welcome(state) {
   fillWithParagraphs(byId("instructions"), state.instructions || BOARDS[state.type].task);
   setText(byId("notice"), state.notice);
   setText(byId("welcome-size"), `The test has ${all} ${all === 1 ? "page" : "pages"}${training}. `
+    + (state.n_questions ? "A few questions follow at the end. " : "")
     + "You can close it at any time and go on later with the same link.");
   showView("welcome");
   await pressed(byId("begin"));
@@ -91,8 +93,13 @@ async function goOn(view) {
   await server.goOn();
 }
 
+async function questions(state) {
+  const end = await new QuestionsPage(session, state.questions).run();
+  announce(end === "saved" ? "Saved." : "The questions had been answered before.");
+}
+
 const STATES = {
-  welcome, level, training: trial, trial,
+  welcome, level, training: trial, trial, questions,
   ready: () => goOn("ready"),
   break: async (state) => {
     const { all, done } = pagesOf(state);

@@ -61,6 +61,8 @@ export class Server {
 
   confirm(trial, answer) { return this.post(`trials/${trial}`, answer); }
 
+  answerQuestions(answers) { return this.post("questions", { answers }); }
+
   post(what, body = {}) {
     return this.patiently(() => exchange(`${this.base}/${what}`, { method: "POST", body }));
   }

@@ -152,3 +152,8 @@ def _add_inside(inside: APIRouter, panel: Panel) -> None:
     def answers() -> Response:
         headers = {"content-disposition": 'attachment; filename="answers.csv"'}
         return Response(panel.answers_csv(), media_type="text/csv; charset=utf-8", headers=headers)
+
+    @inside.get("/questions.csv")
+    def questions() -> Response:
+        headers = {"content-disposition": 'attachment; filename="questions.csv"'}
+        return Response(panel.questions_csv(), media_type="text/csv; charset=utf-8", headers=headers)

@@ -9,6 +9,7 @@ from typing import Any
 
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Audiogram
+from cadenza_remix.listen.panel.questions import Question, questions_from
 from cadenza_remix.listen.panel.values import Reader, checked_keys, number_from
 from cadenza_remix.yaml_files import read_mapping
 
@@ -116,6 +117,7 @@ class TestSettings:
     training_trials: int = 1
     break_every: int = 10
     participants: tuple[ParticipantChoice, ...] = ()
+    questions: tuple[Question, ...] = ()
 
     @property
     def runs(self) -> tuple[Path, ...]:
@@ -140,6 +142,9 @@ class TestSettings:
         plain["scales"] = [scale.to_dict() for scale in self.scales]
         plain["songs"] = "all" if self.songs is None else [_without_none(song.__dict__) for song in self.songs]
         plain["participants"] = [_plain_participant(choice) for choice in self.participants]
+        plain["questions"] = [question.to_dict() for question in self.questions]
+        if not self.questions:
+            del plain["questions"]  # as in files of tests that were begun before there were questions
         return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
 
@@ -187,6 +192,7 @@ def load_test(path: str | Path) -> TestSettings:
         "training_trials": reader.whole("training_trials", 1, low=0, high=MOST_TRAINING),
         "break_every": reader.whole("break_every", 10, low=0, high=1000),
         "participants": _participants(raw.get("participants"), f"{path}: participants"),
+        "questions": questions_from(raw.get("questions"), f"{path}: questions"),
     }
     values.update(_of_type(kind, reader, systems))
     settings = TestSettings(**values)

@@ -33,6 +33,12 @@ _SCHEMA = (
     " FOREIGN KEY(participant, trial) REFERENCES trials(participant, trial) ON DELETE CASCADE)",
 )
 
+# Not among those above: files that earlier programs made have none, and get it when they are opened.
+_QUESTIONS = (
+    "CREATE TABLE IF NOT EXISTS question_answers(participant INTEGER NOT NULL REFERENCES participants(number)"
+    " ON DELETE CASCADE, question TEXT NOT NULL, value NOT NULL, PRIMARY KEY(participant, question))"
+)
+
 
 def make_tables(db: sqlite3.Connection) -> None:
     """Make the tables of an empty file, and mark it as what it is."""
@@ -57,6 +63,15 @@ def keep_last_number(db: sqlite3.Connection) -> None:
     n_first = len(json.loads(test["settings"]).get("participants", ())) if is_set_up else 0
     if max(highest, n_first) > test["last_number"]:
         db.execute("UPDATE test SET last_number=?", (max(highest, n_first),))
+
+
+def keep_questions(db: sqlite3.Connection) -> None:
+    """See to it that the file has a place for answers to questions.
+
+    Files that earlier programs made get it, and keep their ``VERSION``: those programs open a file with one table more,
+    and delete a participant's answers with the participant.
+    """
+    db.execute(_QUESTIONS)
 
 
 def connect(path: Path) -> sqlite3.Connection:

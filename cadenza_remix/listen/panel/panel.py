@@ -30,6 +30,7 @@ from cadenza_remix.listen.panel.config import (
 )
 from cadenza_remix.listen.panel.database import lock_results, unlock_results
 from cadenza_remix.listen.panel.design import plan_trials
+from cadenza_remix.listen.panel.questions import answers_from, harmless_in_a_spreadsheet
 from cadenza_remix.listen.panel.selection import check_listener, check_systems, passages_of
 from cadenza_remix.listen.panel.stimuli import MAX_LOUDNESS_LUFS, StimulusMaker, TrialSounds
 from cadenza_remix.listen.panel.store import ConflictError, NotThereError, PanelStore, Participant, PlannedTrial
@@ -181,6 +182,9 @@ class Panel:
         tone = self._sounds.level_tone()
         if person.state in ("welcome", "level", "training", "trial"):
             self._prepare(person)
+        asked: dict[str, Any] = {"n_questions": len(settings.questions)} if settings.questions else {}
+        if person.state == "questions":
+            asked["questions"] = [question.to_dict() for question in settings.questions]
         return {
             "title": settings.title,
             "type": settings.type,
@@ -200,6 +204,7 @@ class Panel:
             },
             "level_tone_url": tone.url,
             "level_tone_gain_lin": tone.gain_lin,
+            **asked,
         }
 
     def begin(self, token: str) -> str:
@@ -269,6 +274,12 @@ class Panel:
             break_every=self.settings.break_every,
         )
         return {"saved": True, "state": after.state, "n_done": after.n_done}
+
+    def answer_questions(self, token: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep the answers to the questions; once this returns they are on the disk."""
+        person = self.store.participant_of(token)
+        after = self.store.confirm_questions(person.number, answers_from(body, self.settings.questions))
+        return {"saved": True, "state": after.state}
 
     def _prepare(self, person: Participant, *, beyond: int = 0) -> None:
         """Begin with the sounds of the next page while this one is being read or rated."""
@@ -358,11 +369,23 @@ class Panel:
             "participant", "listener", "severity", "trial", "is_training", "song", "start_s", "duration_s", "label",
             "stimulus", "scale", "value", "seconds", "confirmed",
         )  # fmt: skip
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(self.store.answers())
-        return text.getvalue()
+        return _csv(columns, self.store.answers())
+
+    def questions_csv(self) -> str:
+        """Return all answers to questions, one line for each; no text in them is a formula to a spreadsheet."""
+        rows = [
+            {key: harmless_in_a_spreadsheet(value) for key, value in row.items()}
+            for row in self.store.question_answers()
+        ]
+        return _csv(("participant", "listener", "question", "value"), rows)
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _listener(library: Library, choice: ParticipantChoice) -> Listener:

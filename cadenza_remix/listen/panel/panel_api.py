@@ -1,8 +1,9 @@
 """What the pages of a listening test ask for, of one participant who is known by an unguessable token.
 
 The state of a participant is the server's: ``welcome`` -> ``level`` -> ``training`` -> ``ready`` -> ``trial`` <->
-``break`` -> ``done``; without training pages ``level`` is followed by ``trial``. Trials are numbered from 1 on,
-training first. Whoever asks for something at another time gets 409 and asks where the test stands.
+``break`` -> ``done``; without training pages ``level`` is followed by ``trial``, and in a test with questions the last
+``trial`` by ``questions``. Trials are numbered from 1 on, training first. Whoever asks for something at another time
+gets 409 and asks where the test stands.
 """
 
 from __future__ import annotations
@@ -83,5 +84,9 @@ def panel_router(panel: Panel) -> APIRouter:
     @router.post("/api/t/{token}/trials/{number}")
     def confirm(token: str, number: Annotated[int, Path(ge=1, le=1_000_000)], body: JsonObject) -> dict[str, Any]:
         return panel.confirm(token, number, body)
+
+    @router.post("/api/t/{token}/questions")
+    def questions(token: str, body: JsonObject) -> dict[str, Any]:
+        return panel.answer_questions(token, body)
 
     return router

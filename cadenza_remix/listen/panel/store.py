@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from cadenza_remix.errors import CadenzaError, OutputError
-from cadenza_remix.listen.panel.database import check_same, connect, keep_last_number, make_tables
+from cadenza_remix.listen.panel.database import check_same, connect, keep_last_number, keep_questions, make_tables
 
-STATES = ("welcome", "level", "training", "ready", "trial", "break", "done")
-"""``ready``: the training is through, the test has not begun."""
+STATES = ("welcome", "level", "training", "ready", "trial", "break", "questions", "done")
+"""``ready``: the training is through, the test has not begun; ``questions``: all is rated, and the test asks more."""
 _TOKEN_BYTES = 24
 
 Ratings = Mapping[str, Mapping[str, float]]
@@ -89,6 +89,7 @@ class PanelStore:
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
         self.path = Path(path)
         self._lock = threading.RLock()
+        self._has_questions = bool(settings.get("questions"))
         self._connection = connect(self.path)
         try:
             self._prepare(json.loads(json.dumps(dict(settings), allow_nan=False)))
@@ -110,6 +111,7 @@ class PanelStore:
             stored = json.loads(db.execute("SELECT settings FROM test").fetchone()["settings"])
             check_same(stored, settings, self.path)  # before anything is changed in the file of another test
             keep_last_number(db)
+            keep_questions(db)
 
     def close(self) -> None:
         """Close the file."""
@@ -272,7 +274,30 @@ class PanelStore:
                 (_now(), seconds, _json(n_plays), number, trial),
             )
             state = _state_after(person, is_training=bool(row["is_training"]), break_every=break_every)
+            if state == "done" and self._has_questions:
+                state = "questions"
             db.execute("UPDATE participants SET state=? WHERE number=?", (state, number))
+        return self.participant(number)
+
+    def confirm_questions(self, number: int, answers: Mapping[str, str | float]) -> Participant:
+        """Keep the answers to the questions, checked before, and finish the test, in one transaction.
+
+        Raises
+        ------
+        ConflictError
+            Other answers were confirmed, or it is not the time for questions. The same answers again are fine.
+        """
+        with self._transaction() as db:
+            person = _participant(_row(db, f"{_PEOPLE} WHERE number=? GROUP BY number", number))
+            if person.state == "done" and self._has_questions:
+                if _question_answers_of(db, number) != dict(answers):
+                    raise ConflictError("the questions have other answers already")
+                return person
+            if person.state != "questions":
+                raise ConflictError("this is not the time for it: expected state questions")
+            rows = [(number, *one) for one in answers.items()]
+            db.executemany("INSERT INTO question_answers VALUES(?, ?, ?)", rows)
+            db.execute("UPDATE participants SET state='done' WHERE number=?", (number,))
         return self.participant(number)
 
     # what is known of people
@@ -289,7 +314,11 @@ class PanelStore:
             with self._lock:
                 entry["ratings"] = _ratings_of(self._connection, number, trial["trial"])
             trials.append(entry)
-        return {**{key: row[key] for key in row.keys()}, "audiogram": dict(person.audiogram), "trials": trials}  # noqa: SIM118
+        known = {**{key: row[key] for key in row.keys()}, "audiogram": dict(person.audiogram), "trials": trials}  # noqa: SIM118
+        if self._has_questions:
+            with self._lock:
+                known["questions"] = _question_answers_of(self._connection, number)
+        return known
 
     def answers(self) -> list[dict[str, Any]]:
         """Return one row for each value that was given, with what stood behind its label."""
@@ -304,6 +333,14 @@ class PanelStore:
             entry["labels"] = json.loads(row["labels"])[row["label"]]
             rows.append({("stimulus" if key == "labels" else key): value for key, value in entry.items()})
         return rows
+
+    def question_answers(self) -> list[dict[str, Any]]:
+        """Return one row for each question that was answered: participant, listener, question, value."""
+        query = (
+            "SELECT participant, listener, question, value FROM question_answers"
+            " JOIN participants ON number=participant ORDER BY participant, question_answers.rowid"
+        )
+        return [dict(row) for row in self._rows(query)]
 
     def delete(self, number: int) -> None:
         """Remove all rows of a participant, and their bytes. That somebody had this number stays known.
@@ -370,6 +407,11 @@ def _ratings_of(db: sqlite3.Connection, number: int, trial: int) -> dict[str, di
     for row in db.execute(query, (number, trial)):
         found.setdefault(row["label"], {})[row["scale"]] = row["value"]
     return found
+
+
+def _question_answers_of(db: sqlite3.Connection, number: int) -> dict[str, str | float]:
+    query = "SELECT question, value FROM question_answers WHERE participant=? ORDER BY rowid"
+    return {row["question"]: row["value"] for row in db.execute(query, (number,))}
 
 
 def _participant(row: sqlite3.Row) -> Participant:

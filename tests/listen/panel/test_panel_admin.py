@@ -23,6 +23,7 @@ INSIDE = [
     ("GET", "/api/admin/participants/1/export"),
     ("DELETE", "/api/admin/participants/1"),
     ("GET", "/api/admin/answers.csv"),
+    ("GET", "/api/admin/questions.csv"),
     ("POST", "/api/admin/logout"),
 ]
 

@@ -43,8 +43,10 @@ def test_the_examples_can_be_read(name):
 
 def test_the_settings_in_the_documentation_can_be_read(tmp_path):
     text = (RECIPES.parents[1] / "docs" / "listening_tests.md").read_text(encoding="utf-8")
-    (tmp_path / "test.yaml").write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
-    assert load_test(tmp_path / "test.yaml").type == "mushra"
+    settings, questions = (block.split("```")[0] for block in text.split("```yaml\n")[1:])
+    (tmp_path / "test.yaml").write_text(settings + questions, encoding="utf-8")
+    test = load_test(tmp_path / "test.yaml")
+    assert (test.type, [question.kind for question in test.questions]) == ("mushra", ["choice", "number", "text"])
     for key in (entry.name for entry in fields(TestSettings) if entry.name != "folder"):
         assert f"| `{key}` |" in text, key
 

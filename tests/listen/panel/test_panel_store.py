@@ -70,6 +70,7 @@ def test_tables_are_those_that_are_documented(store, tmp_path):
         "trials": ["participant", "trial", "is_training", "song", "start_s", "duration_s", "labels", "confirmed",
                    "seconds", "n_plays"],
         "ratings": ["participant", "trial", "label", "scale", "value"],
+        "question_answers": ["participant", "question", "value"],
     }  # fmt: skip
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert json.loads(db.execute("SELECT settings FROM test").fetchone()[0]) == SETTINGS
