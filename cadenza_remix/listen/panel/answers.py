@@ -9,7 +9,7 @@ from typing import Any
 
 from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.listen.panel.config import TestSettings
-from cadenza_remix.listen.panel.store import PlannedTrial
+from cadenza_remix.listen.panel.records import PlannedTrial
 
 _KEYS = ("ratings", "seconds", "n_plays")
 _MOST_SECONDS = 7 * 86_400.0

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cadenza_remix.listen.panel.config import TestSettings
-from cadenza_remix.listen.panel.store import PlannedTrial
+from cadenza_remix.listen.panel.records import PlannedTrial
 
 _SONGS, _LABELS, _SIDES, _TRAINING = range(4)  # kinds of draws: each has random numbers of its own
 

@@ -31,9 +31,10 @@ from cadenza_remix.listen.panel.config import (
 from cadenza_remix.listen.panel.database import lock_results, unlock_results
 from cadenza_remix.listen.panel.design import plan_trials
 from cadenza_remix.listen.panel.questions import answers_from, harmless_in_a_spreadsheet
+from cadenza_remix.listen.panel.records import Participant, PlannedTrial
 from cadenza_remix.listen.panel.selection import check_listener, check_systems, passages_of
 from cadenza_remix.listen.panel.stimuli import MAX_LOUDNESS_LUFS, StimulusMaker, TrialSounds
-from cadenza_remix.listen.panel.store import ConflictError, NotThereError, PanelStore, Participant, PlannedTrial
+from cadenza_remix.listen.panel.store import ConflictError, NotThereError, PanelStore
 from cadenza_remix.runs.finished import FinishedRun, find_all_runs
 
 ADMIN_TOKEN_VARIABLE = "CADENZA_ADMIN_TOKEN"

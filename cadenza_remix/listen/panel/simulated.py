@@ -22,7 +22,8 @@ from cadenza_remix.errors import InputError
 from cadenza_remix.hearing.severity import GRADES
 from cadenza_remix.listen.panel.answer_table import RATING_COLUMNS, Answers, is_control
 from cadenza_remix.listen.panel.config import HIDDEN_REFERENCE, TYPES
-from cadenza_remix.listen.panel.store import PanelStore, PlannedTrial
+from cadenza_remix.listen.panel.records import PlannedTrial
+from cadenza_remix.listen.panel.store import PanelStore
 
 _CONFIRMED = "2026-01-01T00:00:00+00:00"
 

@@ -29,8 +29,8 @@ from cadenza_remix.listen.panel.config import (
     TestSettings,
     anchor_name,
 )
+from cadenza_remix.listen.panel.records import Participant, PlannedTrial
 from cadenza_remix.listen.panel.selection import version_of
-from cadenza_remix.listen.panel.store import Participant, PlannedTrial
 from cadenza_remix.listen.versions import render
 from cadenza_remix.units import db_to_lin
 

@@ -13,16 +13,14 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cadenza_remix.errors import CadenzaError, OutputError
 from cadenza_remix.listen.panel.database import check_same, connect, keep_last_number, keep_questions, make_tables
+from cadenza_remix.listen.panel.records import Participant, PlannedTrial, participant_from, trial_from
 
-STATES = ("welcome", "level", "training", "ready", "trial", "break", "questions", "done")
-"""``ready``: the training is through, the test has not begun; ``questions``: all is rated, and the test asks more."""
 _TOKEN_BYTES = 24
 
 Ratings = Mapping[str, Mapping[str, float]]
@@ -38,34 +36,6 @@ class StoreError(OutputError):
 
 class NotThereError(CadenzaError):
     """There is no such participant or trial, or no longer."""
-
-
-@dataclass(frozen=True)
-class PlannedTrial:
-    """One page of the test: a passage of a song, and which stimulus stands behind each label."""
-
-    trial: int
-    is_training: bool
-    song: str
-    start_s: float
-    duration_s: float
-    labels: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Participant:
-    """One participant: an unguessable token, the hearing, how far they are; no name."""
-
-    number: int
-    token: str
-    listener: str
-    audiogram: Mapping[str, Any]
-    severity: str
-    state: str
-    volume: float | None
-    n_trials: int
-    n_done: int
-    n_training: int
 
 
 class PanelStore:
@@ -192,7 +162,7 @@ class PanelStore:
 
     def participants(self) -> list[Participant]:
         """Return all participants by number."""
-        return [_participant(row) for row in self._rows(f"{_PEOPLE} GROUP BY number ORDER BY number")]
+        return [participant_from(row) for row in self._rows(f"{_PEOPLE} GROUP BY number ORDER BY number")]
 
     def participant(self, number: int) -> Participant:
         """Return one participant; `NotThereError` when there is none of this number."""
@@ -206,7 +176,7 @@ class PanelStore:
         rows = self._rows(f"{_PEOPLE} WHERE {column}=? GROUP BY number", value)
         if not rows:
             raise NotThereError("there is no such participant")
-        return _participant(rows[0])
+        return participant_from(rows[0])
 
     def move(self, number: int, *, before: str, after: str, volume: float | None = None) -> None:
         """Take a participant from one state to another, and keep the volume if one is given.
@@ -229,13 +199,13 @@ class PanelStore:
     def trials(self, number: int) -> list[PlannedTrial]:
         """Return all trials of a participant in their order."""
         rows = self._rows("SELECT * FROM trials WHERE participant=? ORDER BY trial", number)
-        return [_planned(row) for row in rows]
+        return [trial_from(row) for row in rows]
 
     def open_trial(self, number: int) -> PlannedTrial | None:
         """Return the first trial that has no answer, None when all have one."""
         query = "SELECT * FROM trials WHERE participant=? AND confirmed IS NULL ORDER BY trial LIMIT 1"
         rows = self._rows(query, number)
-        return _planned(rows[0]) if rows else None
+        return trial_from(rows[0]) if rows else None
 
     def confirm(
         self, number: int, trial: int, ratings: Ratings, *, seconds: float, n_plays: Mapping[str, int], break_every: int
@@ -260,7 +230,7 @@ class PanelStore:
             Another answer was confirmed for this trial, or it is not the one at hand. The same answer again is fine.
         """
         with self._transaction() as db:
-            person = _participant(_row(db, f"{_PEOPLE} WHERE number=? GROUP BY number", number))
+            person = participant_from(_row(db, f"{_PEOPLE} WHERE number=? GROUP BY number", number))
             row = _row(db, "SELECT * FROM trials WHERE participant=? AND trial=?", number, trial)
             if row["confirmed"] is not None:
                 if _ratings_of(db, number, trial) != {label: dict(scales) for label, scales in ratings.items()}:
@@ -288,7 +258,7 @@ class PanelStore:
             Other answers were confirmed, or it is not the time for questions. The same answers again are fine.
         """
         with self._transaction() as db:
-            person = _participant(_row(db, f"{_PEOPLE} WHERE number=? GROUP BY number", number))
+            person = participant_from(_row(db, f"{_PEOPLE} WHERE number=? GROUP BY number", number))
             if person.state == "done" and self._has_questions:
                 if _question_answers_of(db, number) != dict(answers):
                     raise ConflictError("the questions have other answers already")
@@ -412,16 +382,6 @@ def _ratings_of(db: sqlite3.Connection, number: int, trial: int) -> dict[str, di
 def _question_answers_of(db: sqlite3.Connection, number: int) -> dict[str, str | float]:
     query = "SELECT question, value FROM question_answers WHERE participant=? ORDER BY rowid"
     return {row["question"]: row["value"] for row in db.execute(query, (number,))}
-
-
-def _participant(row: sqlite3.Row) -> Participant:
-    values = {key: row[key] for key in row.keys()}  # noqa: SIM118
-    return Participant(**{**values, "audiogram": json.loads(row["audiogram"])})
-
-
-def _planned(row: sqlite3.Row) -> PlannedTrial:
-    training, labels = bool(row["is_training"]), json.loads(row["labels"])
-    return PlannedTrial(row["trial"], training, row["song"], row["start_s"], row["duration_s"], labels)
 
 
 def _json(value: object) -> str:

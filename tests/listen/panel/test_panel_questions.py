@@ -15,7 +15,8 @@ from cadenza_remix.listen.panel.answer_table import read_answers
 from cadenza_remix.listen.panel.config import load_test
 from cadenza_remix.listen.panel.panel import Panel
 from cadenza_remix.listen.panel.questions import Question, questions_from
-from cadenza_remix.listen.panel.store import ConflictError, PanelStore, PlannedTrial
+from cadenza_remix.listen.panel.records import PlannedTrial
+from cadenza_remix.listen.panel.store import ConflictError, PanelStore
 
 AIDS = {
     "id": "hearing_aids", "text": "Do you wear hearing aids?", "kind": "choice",

@@ -11,7 +11,8 @@ from contextlib import closing
 import pytest
 
 from cadenza_remix.errors import InputError, OutputError
-from cadenza_remix.listen.panel.store import ConflictError, NotThereError, PanelStore, PlannedTrial, StoreError
+from cadenza_remix.listen.panel.records import PlannedTrial
+from cadenza_remix.listen.panel.store import ConflictError, NotThereError, PanelStore, StoreError
 
 SETTINGS = {"title": "T", "seed": 1, "loudness_lufs": -23.0, "folder": "/a"}
 EAR = {"frequencies_hz": [250.0, 4000.0], "levels_db_hl": [10.0, 60.0]}
