@@ -410,7 +410,7 @@ def as_float(frame: Any, n_channels: int) -> NDArray[np.float32]:
 
 
 def unreadable(path: Path, error: BaseException) -> InputError:
-    found = reason(error)
+    found = reason(error).removeprefix("Error : ")
     if "does not exist" in found:  # what libsndfile says of an MP3 without a frame; `check_file` has seen the file
         found = "nothing that can be decoded"
     return InputError("cannot be read as audio", where=path, expected=READABLE, found=found)

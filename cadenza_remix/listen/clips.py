@@ -113,10 +113,7 @@ class ClipStore:
     def find(self, clip_id: str) -> Clip | None:
         """Return the clip of an id, None when there is none (or no longer)."""
         with self._lock:
-            clip = self._by_id.get(clip_id)
-            if clip is not None:
-                self._clips.move_to_end(clip_id)
-            return clip
+            return self._used(self._by_id.get(clip_id))
 
     def forget(self, key: str) -> None:
         """Remove the clip of a key."""
@@ -133,9 +130,16 @@ class ClipStore:
                 self._remove(self._by_key[key].id)
 
     def _known(self, key: str) -> Clip | None:
-        clip = self._by_key.get(key)
-        if clip is not None:
-            self._clips.move_to_end(clip.id)
+        return self._used(self._by_key.get(key))
+
+    def _used(self, clip: Clip | None) -> Clip | None:
+        """Return a clip, which is the newest now; None where others removed its file, as cleaners of /tmp do."""
+        if clip is None:
+            return None
+        if not clip.path.exists():
+            self._remove(clip.id)
+            return None
+        self._clips.move_to_end(clip.id)
         return clip
 
     def _write(self, audio: Audio) -> Clip:

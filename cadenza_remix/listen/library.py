@@ -25,6 +25,7 @@ MOST_CUSTOM_LISTENERS = 512
 """So many audiograms of visitors are kept; the one that was not asked for the longest goes first."""
 MOST_FREQUENCIES = 32
 """Of an audiogram that a visitor sends."""
+_CUSTOM = "custom-"
 
 
 class UnknownIdError(InputError):
@@ -214,7 +215,7 @@ class Library:
                 raise InputError("too many frequencies", where="audiogram", expected=expected, found=n_frequencies)
             key.update(n_frequencies.to_bytes(2, "big") + audiogram.frequencies_hz.tobytes())
             key.update(audiogram.levels_db_hl.tobytes())
-        listener = Listener(f"custom-{key.hexdigest()[:24]}", left, right)
+        listener = Listener(f"{_CUSTOM}{key.hexdigest()[:24]}", left, right)
         with self._lock:
             self._custom[listener.id] = listener
             self._custom.move_to_end(listener.id)
@@ -280,6 +281,17 @@ def _root_name(run: FinishedRun) -> str:
     """Return what a person calls the results: the folder above where the runs of a demo lie."""
     holds_runs = (run.folder.parent / "stems").is_dir() or (run.folder.parent / "references").is_dir()
     return run.folder.parent.name if holds_runs else run.folder.name
+
+
+def listener_name(listener_id: str) -> str:
+    """Return what a person calls a listener: one whose audiogram was typed in or drawn has an id that tells nothing.
+
+    Examples
+    --------
+    >>> listener_name("L5040"), listener_name("custom-2ece48098cd23534d9bca443")
+    ('L5040', 'own audiogram')
+    """
+    return "own audiogram" if listener_id.startswith(_CUSTOM) else listener_id
 
 
 def missing_of(library: Library) -> Mapping[str, Sequence[str]]:

@@ -17,6 +17,7 @@ from cadenza_remix.audio.reading import file_properties
 from cadenza_remix.audio.resample import resample_samples
 from cadenza_remix.audio.seeking import read_excerpt
 from cadenza_remix.audio.signal import MUSIC_SAMPLE_RATE
+from cadenza_remix.errors import InputError
 
 _MARGIN_S = 0.05
 """Longer than the resampler's filter reaches."""
@@ -44,7 +45,7 @@ def read_passage(
     Raises
     ------
     InputError
-        The file cannot be read as audio.
+        The file cannot be read as audio, or has more than two channels.
     """
     rate = file_properties(path, stream_index=stream_index).sample_rate
     # The file's first sample in samples of its own rate from the song's beginning, as the stages cut it.
@@ -66,6 +67,8 @@ def _read(path: Path, start: int, n_samples: int, stream_index: int) -> NDArray[
     n_before = min(max(0, -start), n_samples)
     if n_before < n_samples:
         found = read_excerpt(path, start + n_before, n_samples - n_before, stream_index=stream_index)
+        if found.shape[1] not in (1, 2):
+            raise InputError("wrong number of channels", where=path, expected="1 or 2", found=found.shape[1])
         samples[n_before : n_before + len(found)] = found  # one channel goes to both ears
     return samples
 

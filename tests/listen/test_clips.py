@@ -158,6 +158,17 @@ def test_a_single_clip_beyond_the_bound_is_kept(tmp_path):
     assert store.find(first.id) is None
 
 
+def test_a_clip_whose_file_others_removed_is_made_again(store):
+    first, other = (store.clip(key, lambda: noise(1)) for key in "ab")
+    first.path.unlink()
+    assert store.find(first.id) is None
+    other.path.unlink()
+    assert store.ready("b") is None
+    first.path.parent.rmdir()  # cleaners of /tmp take empty folders as well
+    again = store.clip("a", lambda: noise(1))
+    assert (again.id != first.id, again.path.exists(), store.find(again.id)) == (True, True, again)
+
+
 def test_forgotten_clips_are_gone(store):
     clip = store.clip("a", lambda: noise(1))
     store.forget("a")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from cadenza_remix.errors import InputError
 from cadenza_remix.listen.passages import read_passage
 
 RATE = 44_100
@@ -76,6 +77,14 @@ def test_one_channel_goes_to_both_ears(tmp_path):
     samples = read_passage(path, 100, 1000)
     np.testing.assert_array_equal(samples[:, 0], samples[:, 1])
     assert samples.any()
+
+
+@pytest.mark.parametrize("n_channels", [3, 6])
+def test_more_than_two_channels_are_refused(tmp_path, n_channels):
+    path = tmp_path / "surround.wav"
+    soundfile.write(path, np.full((RATE, n_channels), 0.1), RATE)
+    with pytest.raises(InputError, match=f"surround.wav: wrong number of channels: .*found {n_channels}"):
+        read_passage(path, 100, 1000)
 
 
 def test_a_stream_of_a_song_with_stems(song):

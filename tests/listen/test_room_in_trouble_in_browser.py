@@ -116,6 +116,7 @@ def test_one_damaged_file_of_several_leaves_the_others_and_is_tried_again(browse
         expect(page.locator("#busy")).to_be_hidden()
         expect_failed(page, "remix:baseline", file)
         expect(page.locator("#now")).to_have_text("e016")
+        expect(page.locator("#status")).to_have_text("baseline cannot be played; still hearing e016")
         file.write_bytes(whole)
         page.locator('input[value="remix:baseline"]').click()  # it is chosen already
         expect(page.locator("#now")).to_have_text("baseline")
@@ -134,6 +135,9 @@ def test_where_the_chosen_version_is_damaged_the_others_are_loaded(browser, own,
         expect_failed(page, "remix:baseline", file)
         expect(page.locator('input[value="remix:baseline"]')).to_be_checked()
         expect(page.locator("#now")).to_have_text(re.compile("^(Mixture|e016)$"))
+        expect(page.locator("#status")).to_have_text(
+            re.compile("^baseline cannot be played; still hearing (Mixture|e016)$")
+        )
         page.locator("#play").click()
         expect(page.locator("#clock")).not_to_have_text("0:00.0")
         file.write_bytes(whole)

@@ -193,6 +193,7 @@ class Room {
     if (first.length > 0) tell(byId("room-error"), failureText(first));
     else if (version === this.state.version) this.show(version);
     const rest = await this.passage.fetch(this.request(), wanted.filter((id) => id !== version));
+    if (first.length > 0 && version === this.state.version) this.sayFailed(version);
     return [...first, ...(rest ?? [])];
   }
 
@@ -234,11 +235,22 @@ class Room {
     }
     const text = `Loading ${this.list.label(id)}`;
     this.say(text);
-    this.attempts.run(this.passage.signal, text, async () => {
+    const { signal } = this.passage;
+    const loading = this.attempts.run(signal, text, async () => {
       const failed = await this.passage.fetch(this.request(), [id]);
       if (failed?.length > 0) throw new Error(failureText(failed));
       if (failed && state.version === id) this.show(id);
     });
+    loading.then((isDone) => {
+      if (!isDone && !signal.aborted && state.version === id) this.sayFailed(id);
+    });
+  }
+
+  /** What was wanted cannot be played: another one sounds on, or nothing. */
+  sayFailed(id) {
+    const heard = this.player.selected;
+    const still = heard === null || heard === id ? "" : `; still hearing ${this.list.label(heard)}`;
+    this.say(`${this.list.label(id)} cannot be played${still}`);
   }
 
   show(id) {

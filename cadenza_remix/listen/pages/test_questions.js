@@ -8,8 +8,9 @@ const LONGEST_ANSWER = 2000;
 const NUMBER = /^[+\-−]?(\d+([.,]\d*)?|[.,]\d+)$/;
 /** A thousand to some and one to others: whoever writes it is asked again. */
 const AMBIGUOUS = /^[+\-−]?[1-9]\d{0,2},\d{3}$/;
-/** What the server takes no text with. A form feed comes along when something is copied from a PDF. */
-const UNPRINTABLE = /[\u0000-\u0008\u000b-\u001f\u007f]/g;
+/** What the server takes no text with. A form feed comes along when something is copied from a PDF, half a character
+ * when an emoji is cut. */
+const UNPRINTABLE = /[\u0000-\u0008\u000b-\u001f\u007f]|\p{Cs}/gu;
 const SEND = "Send and finish";
 
 /** One question: its controls, what is written in them, and what is wrong with it. */

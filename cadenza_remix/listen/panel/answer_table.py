@@ -177,7 +177,7 @@ def _check_version(database: sqlite3.Connection, path: Path) -> None:
     found = {row["name"] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     missing = [name for name in ("test", "participants", "trials", "ratings") if name not in found]
     if missing:
-        names = ", ".join(sorted(found)[:4]) or "no tables"
+        names = ", ".join(sorted(found)[:4]) or f"no tables (of a copy, take {path.name}-wal along)"
         raise InputError(
             "not the database of a listening test", where=path, expected=f"a table {missing[0]!r}", found=names
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -197,6 +198,7 @@ def load_test(path: str | Path) -> TestSettings:
     values.update(_of_type(kind, reader, systems))
     settings = TestSettings(**values)
     _check(settings, str(path))
+    _check_text(settings, path)
     return settings
 
 
@@ -242,6 +244,15 @@ def _check(settings: TestSettings, where: str) -> None:
     n_most = max(len(page) for page in settings.pages())
     if n_most > MOST_STIMULI:
         raise InputError("too many stimuli on a page", where=where, expected=f"at most {MOST_STIMULI}", found=n_most)
+
+
+def _check_text(settings: TestSettings, path: Path) -> None:
+    """Refuse halves of characters, which YAML can write (``"\\uD800"``) and the file of answers cannot."""
+    try:
+        json.dumps(settings.to_dict(), ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        found = ascii(error.object[max(0, error.start - 20) : error.end])
+        raise InputError("half a character in a text", where=path, expected="whole ones", found=found) from error
 
 
 def _songs(value: object, where: str) -> tuple[SongChoice, ...] | None:

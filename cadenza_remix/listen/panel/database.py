@@ -156,17 +156,24 @@ def _lock_file(path: Path) -> Path:
 
 
 def check_same(stored: Mapping[str, Any], settings: Mapping[str, Any], path: Path) -> None:
-    """Refuse settings that differ from those of the answers in the file, naming the first that does."""
-    for key in dict.fromkeys((*stored, *settings)):
-        if key not in _NOT_COMPARED and stored.get(key) != settings.get(key):
-            raise InputError(
-                f"answers were given under other settings: {key} differs (a changed test needs another file)",
-                where=path,
-                expected=_short(stored.get(key)),
-                found=_short(settings.get(key)),
-            )
+    """Refuse settings that differ from those under which the file was made, naming all that do."""
+    keys = dict.fromkeys((*stored, *settings))
+    changed = [key for key in keys if key not in _NOT_COMPARED and stored.get(key) != settings.get(key)]
+    if not changed:
+        return
+    if changed == ["participants"]:
+        advice = "leave them as they were, and add people on the administrators' page"
+    else:
+        advice = "a changed test needs another file; one without answers can be deleted"
+    verb = "differs" if len(changed) == 1 else "differ"
+    raise InputError(
+        f"made under other settings: {', '.join(changed)} {verb} ({advice})",
+        where=path,
+        expected=_short(stored.get(changed[0])),
+        found=_short(settings.get(changed[0])),
+    )
 
 
 def _short(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else text[:117] + "..."
+    return text if len(text) <= 80 else text[:77] + "..."

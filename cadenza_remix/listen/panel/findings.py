@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from cadenza_remix.listen.panel.haaqi_correlation import FEWEST_POINTS, WITHIN
-from cadenza_remix.listen.panel.paired_tests import fewest_assessors, sign_flip_p
+from cadenza_remix.listen.panel.paired_tests import binomial_p, fewest_assessors, sign_flip_p
+from cadenza_remix.listen.panel.screening import post_screen
 from cadenza_remix.report.statistics import FEW_CLUSTERS
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def _screened(analysis: Analysis) -> Iterator[str]:
         return
     if not screening.is_done:
         yield "Nobody was excluded: post-screening was switched off."
+        for entry in post_screen(analysis.answers).excluded:
+            yield f"It would have excluded (ITU-R BS.1534-3): {entry.sentence}."
         return
     if not screening.excluded:
         yield "Post-screening (ITU-R BS.1534-3) excluded nobody."
@@ -126,9 +129,14 @@ def _sides(analysis: Analysis) -> Iterator[str]:
     if first.empty:
         return
     p = sign_flip_p(first["value"] - 0.5, first["participant"])
-    said = f"A was chosen in {100 * first['value'].mean():.0f} % of {_many(len(first), 'choice')}, {shown_p(p)}"
+    tested = f"{shown_p(p)} over assessors"
+    said = f"A was chosen in {100 * first['value'].mean():.0f} % of {_many(len(first), 'choice')}, {tested}"
     found = "people lean to one side, which blurs what they prefer" if p < ALPHA else "that may be chance"
     yield f"Whatever was behind it, {said}: {found}."
+    for number, chosen in first.groupby("participant")["value"]:
+        n_first, n = int(chosen.sum()), len(chosen)
+        if binomial_p(n_first, n - n_first) < ALPHA:
+            yield f"Participant {number} chose A in {n_first} of {n}: look at what else this person answered."
 
 
 def _consistency(analysis: Analysis) -> Iterator[str]:
@@ -136,7 +144,8 @@ def _consistency(analysis: Analysis) -> Iterator[str]:
         weights = rows["n_repeated"] / rows["n_repeated"].sum()
         who = _many(len(rows), "assessor")
         if analysis.answers.type == "ab":
-            yield f"Asked again, {who} gave the same answer in {100 * (rows['share_same'] * weights).sum():.0f} %."
+            share = 100 * (rows["share_same"] * weights).sum()
+            yield f"Asked more than once, {who} gave one and the same answer each time in {share:.0f} % of the cases."
         else:
             spread = float(((rows["sd_within"] ** 2 * weights).sum()) ** 0.5)
             name = analysis.answers.label(str(scale))
@@ -154,7 +163,10 @@ def _agreement(analysis: Analysis) -> Iterator[str]:
             n_points = int(rows["n_points"].get("all", 0))
             found = f"{n_points} of at least {FEWEST_POINTS} songs and listeners that were both rated and scored"
             if not n_points:
-                found = "no system has a score for a song and listener that were rated: are these the test's results?"
+                found = (
+                    "no system has a score for a song and listener that were rated: are these the test's results, with "
+                    "the participants' listeners among them?"
+                )
             yield f"{analysis.answers.label(str(scale))} and HAAQI: too few points to say anything ({found})."
             continue
         for level, words in (("all", "over all points"), (WITHIN, "between systems for one song and listener")):

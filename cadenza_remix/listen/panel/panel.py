@@ -8,6 +8,7 @@ import hmac
 import io
 import os
 import secrets
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from cadenza_remix.errors import InputError, unknown_name
 from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.hearing.severity import listener_grade
 from cadenza_remix.listen.clips import ClipStore
-from cadenza_remix.listen.library import Library
+from cadenza_remix.listen.library import Library, listener_name
 from cadenza_remix.listen.panel.answers import answer_from, volume_from
 from cadenza_remix.listen.panel.config import (
     MOST_PARTICIPANTS,
@@ -88,6 +89,7 @@ class Panel:
         self._passages = passages_of(settings, library)
         self._admin_token: str | None = None
         self._opened = ExitStack()
+        self._adding = threading.Lock()
 
     @classmethod
     def open(
@@ -165,7 +167,7 @@ class Panel:
         people = self.store.participants()
         return PanelLinks(
             participants={person.number: f"{base}{self.link(person)}" for person in people},
-            listeners={person.number: f"{person.listener}, {person.severity}" for person in people},
+            listeners={person.number: f"{listener_name(person.listener)}, {person.severity}" for person in people},
             admin=f"{base}/admin",
             admin_token=self._admin_token,
         )
@@ -305,9 +307,10 @@ class Panel:
         ConflictError
             There are too many.
         """
-        if len(self.store.participants()) >= MOST_PARTICIPANTS:
-            raise ConflictError(f"too many participants: at most {MOST_PARTICIPANTS}")
-        return self._add(self.store.next_number(), choice)
+        with self._adding:  # two administrators at once: each gets a number
+            if len(self.store.participants()) >= MOST_PARTICIPANTS:
+                raise ConflictError(f"too many participants: at most {MOST_PARTICIPANTS}")
+            return self._add(self.store.next_number(), choice)
 
     def _add(self, number: int, choice: ParticipantChoice) -> Participant:
         listener = _listener(self.library, choice)
@@ -329,7 +332,7 @@ class Panel:
         return {
             "number": person.number,
             "link": self.link(person),
-            "listener": person.listener,
+            "listener": listener_name(person.listener),
             "severity": person.severity,
             "state": person.state,
             "n_done": person.n_done,

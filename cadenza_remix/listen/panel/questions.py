@@ -23,6 +23,9 @@ Value = str | int | float
 _ID = re.compile(r"[A-Za-z0-9_]{1,40}")
 _NEEDED = ("id", "text", "kind")
 _ONLY_IN = {"choices": "choice", "min": "number", "max": "number"}
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?= *[=+\-@＝＋－＠])")
+"""Where a cell can begin as a formula: some languages' spreadsheets take ``;`` for the comma of a CSV file, and then no
+quotation marks hold a cell together."""
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 """Control characters but tab and line feed, and halves of characters, which UTF-8 cannot hold."""
 
@@ -76,7 +79,7 @@ def questions_from(value: object, where: str) -> tuple[Question, ...]:
 
 def _question(value: object, where: str) -> Question:
     given = checked_keys(value, tuple(entry.name for entry in fields(Question)), where)
-    missing = [key for key in _NEEDED if given.get(key) is None]
+    missing = [key for key in _NEEDED if given.get(key) in (None, "")]
     if missing:
         raise InputError(f"key {missing[0]} is missing", where=where, expected=", ".join(_NEEDED))
     reader = Reader(given, where)
@@ -175,11 +178,11 @@ def _text(value: str, where: str) -> str | None:
 
 
 def harmless_in_a_spreadsheet(value: object) -> object:
-    """Return a value for a CSV file: text that a spreadsheet would take for a formula begins with an apostrophe.
+    """Return a value for a CSV file: what a spreadsheet would take for a formula has an apostrophe before it.
 
     Examples
     --------
     >>> harmless_in_a_spreadsheet("=1+1"), harmless_in_a_spreadsheet("one ear"), harmless_in_a_spreadsheet(-3)
     ("'=1+1", 'one ear', -3)
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value

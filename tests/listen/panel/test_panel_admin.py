@@ -3,6 +3,9 @@
 import csv
 import io
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from fastapi import FastAPI
@@ -134,7 +137,7 @@ def test_the_test_and_its_participants(served):
         1, "L5040", "ready", 1, 3,
     )  # fmt: skip
     assert first["link"] == "/t/" + served.panel.store.participant(1).token
-    assert second["listener"].startswith("custom-")
+    assert second["listener"] == "own audiogram"
     assert served.client.get(first["link"]).status_code == 200
 
 
@@ -153,6 +156,22 @@ def test_adding_participants(served):
         assert reply.status_code == 422, body
         assert "\n" not in reply.json()["error"]
     assert len(served.panel.store.participants()) == 5
+
+
+def test_two_administrators_add_at_once(served, monkeypatch):
+    both = threading.Barrier(2)
+    numbered = type(served.panel.store).next_number
+
+    def next_number(store):
+        number = numbered(store)
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.3)  # each reads before the other one has added, where nothing keeps them apart
+        return number
+
+    monkeypatch.setattr(type(served.panel.store), "next_number", next_number)
+    with ThreadPoolExecutor(2) as threads:
+        added = list(threads.map(served.panel.add_participant, [ParticipantChoice(listener="N3")] * 2))
+    assert sorted(person.number for person in added) == [3, 4]
 
 
 def test_export_and_answers(served):

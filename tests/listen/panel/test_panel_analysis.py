@@ -223,8 +223,13 @@ def test_leaning_to_one_side_is_told_and_nothing_else_is_taken_for_it():
     leaning = answers.ratings.assign(value=[float(label == "A") for label in answers.ratings["label"]])
     lean = dataclasses.replace(answers, ratings=leaning)
     n_trials = len(leaning) // 2
-    told = f"A was chosen in 100 % of {n_trials} choices, p < 0.001: people lean to one side"
+    told = f"A was chosen in 100 % of {n_trials} choices, p < 0.001 over assessors: people lean to one side"
     assert told in " ".join(findings(analyse(lean)))
+    one = answers.ratings["participant"] == 3
+    of_one = dataclasses.replace(answers, ratings=answers.ratings.assign(value=leaning["value"].where(one, 0.5)))
+    n_pages = int(one.sum()) // 2
+    told = f"Participant 3 chose A in {n_pages} of {n_pages}: look at what else this person answered."
+    assert [line for line in findings(analyse(of_one)) if line.startswith("Participant")] == [told]
     undecided = dataclasses.replace(answers, ratings=leaning.assign(value=0.5))
     assert "A was chosen" not in " ".join(findings(analyse(undecided)))
 

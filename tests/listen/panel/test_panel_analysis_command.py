@@ -1,6 +1,7 @@
 """``listen analyse`` as a user meets it: tables within 80 columns, files, one line for what is wrong."""
 
 import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -119,7 +120,14 @@ def test_names_in_brackets_and_many_scales_are_shown(tmp_path, capsys):
 def test_no_screening_keeps_everybody(tmp_path, capsys):
     path = made(tmp_path / "m.sqlite")
     assert call(path, "--no-screening") == 0
-    assert "Nobody was excluded: post-screening was switched off." in " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Nobody was excluded: post-screening was switched off." in shown
+    assert call(path) == 0
+    screened = " ".join(capsys.readouterr().out.split())
+    excluded = re.findall(r"Excluded \(ITU-R BS.1534-3\): (participant .*?\))\.", screened)
+    assert excluded
+    would_be = re.findall(r"would have excluded \(ITU-R BS.1534-3\): (participant .*?\))\.", shown)
+    assert would_be == excluded
     assert pd.read_csv(tmp_path / "m_analysis" / "ratings.csv")["is_kept"].eq(1).all()
 
 

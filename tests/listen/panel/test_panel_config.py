@@ -137,6 +137,16 @@ def test_what_is_no_mapping(tmp_path, text, words):
         load_test(tmp_path / "test.yaml")
 
 
+@pytest.mark.parametrize(
+    "changed", ['title: "Which \\uD800?"', 'questions: [{id: a, kind: choice, text: x, choices: [b, "\\uDC00"]}]']
+)
+def test_half_a_character_is_refused(tmp_path, changed):
+    path = written(tmp_path, title="absent" if "title" in changed else "T")
+    path.write_text(path.read_text() + changed)
+    with pytest.raises(InputError, match=r"half a character in a text: expected whole ones, found .*\\ud[8c]00'$"):
+        load_test(path)
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match="file is missing: expected a YAML file"):
         load_test(tmp_path / "no.yaml")

@@ -14,7 +14,7 @@ from cadenza_remix.errors import InputError
 from cadenza_remix.listen.panel.answer_table import read_answers
 from cadenza_remix.listen.panel.config import load_test
 from cadenza_remix.listen.panel.panel import Panel
-from cadenza_remix.listen.panel.questions import Question, questions_from
+from cadenza_remix.listen.panel.questions import Question, harmless_in_a_spreadsheet, questions_from
 from cadenza_remix.listen.panel.records import PlannedTrial
 from cadenza_remix.listen.panel.store import ConflictError, PanelStore
 
@@ -63,11 +63,12 @@ def changed(question, **changes):
         (changed(COMMENT, id="my age"), "id: wrong value: expected at most 40 letters, digits and underscores, found"),
         (changed(COMMENT, id="alter_ä"), "questions[0]: id: wrong value"),
         (changed(COMMENT, id="a\n"), "questions[0]: id: wrong value"),
-        (changed(COMMENT, id=""), "questions[0]: id: wrong value"),
+        (changed(COMMENT, id=""), "questions[0]: key id is missing"),
         (changed(COMMENT, id=7), "questions[0]: id: wrong value"),
         (changed(COMMENT, id="x" * 41), "questions[0]: id: wrong value"),
         ([COMMENT, AGE, COMMENT], "questions[2]: id: stands twice: expected each id once, found comment"),
         (changed(COMMENT, text="  "), "questions[0]: text: wrong value"),
+        (changed(COMMENT, text=""), "questions[0]: key text is missing"),
         (changed(COMMENT, text=5), "questions[0]: text: wrong value: expected text, found 5"),
         (changed(COMMENT, text="x" * 1001), "text: too long: expected at most 1000 characters, found 1001"),
         (changed(COMMENT, required="yes"), "questions[0]: required: wrong value: expected true or false, found 'yes'"),
@@ -269,6 +270,20 @@ def test_answers_as_csv(served):
     ]
     assert served.panel.store.participant(1).token not in reply.text
     assert served.client.get("/api/admin/participants/1/export").json()["questions"]["comment"].startswith("=HYPER")
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("good;=1+1", "good;'=1+1"),  # where ; parts cells
+        ("good\n =1+1\n\n@x\t-1", "good\n' =1+1\n\n'@x\t'-1"),
+        ("＝1+1", "'＝1+1"),
+        ("a = b; c - d, e@f", "a = b; c - d, e@f"),
+        (-3, -3),
+    ],
+)
+def test_no_cell_begins_as_a_formula(text, cell):
+    assert harmless_in_a_spreadsheet(text) == cell
 
 
 def test_deleting_a_participant_deletes_their_answers(served, tmp_path):

@@ -349,8 +349,10 @@ def test_changed_settings_are_refused(store, tmp_path):
     assert "loudness_lufs differs" in str(caught.value)
     assert "expected -23.0, found -20.0" in str(caught.value)
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="repeats differs"):
-        PanelStore(tmp_path / "t.sqlite", {**SETTINGS, "repeats": 2})
+    with pytest.raises(InputError, match=r"loudness_lufs, repeats differ .*one without answers can be deleted"):
+        PanelStore(tmp_path / "t.sqlite", {**SETTINGS, "repeats": 2, "loudness_lufs": -20.0})
+    with pytest.raises(InputError, match=r"participants differs .*add people on the administrators' page"):
+        PanelStore(tmp_path / "t.sqlite", {**SETTINGS, "participants": [{"listener": "N3"}] * 40})
     # Where the settings lie may change.
     PanelStore(tmp_path / "t.sqlite", {**SETTINGS, "folder": "/b"}).close()
 
