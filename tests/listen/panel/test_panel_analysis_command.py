@@ -122,13 +122,13 @@ def test_no_screening_keeps_everybody(tmp_path, capsys):
     assert call(path, "--no-screening") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "Nobody was excluded: post-screening was switched off." in shown
+    assert pd.read_csv(tmp_path / "m_analysis" / "ratings.csv")["is_kept"].eq(1).all()
     assert call(path) == 0
     screened = " ".join(capsys.readouterr().out.split())
     excluded = re.findall(r"Excluded \(ITU-R BS.1534-3\): (participant .*?\))\.", screened)
     assert excluded
     would_be = re.findall(r"would have excluded \(ITU-R BS.1534-3\): (participant .*?\))\.", shown)
     assert would_be == excluded
-    assert pd.read_csv(tmp_path / "m_analysis" / "ratings.csv")["is_kept"].eq(1).all()
 
 
 def test_ratings_are_correlated_with_the_scores_of_runs(tmp_path, capsys):
