@@ -2,12 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from browser import open_page, wait_until
-from listening_server import ListeningServer
+from listening_server import ListeningServer, listening_server
 from playwright.sync_api import Browser, Page, Response, expect
+from tiny_run import make_tiny_run
 
 LOADED = "label.version[data-state=loaded]"
+
+
+@contextmanager
+def room_server(folder: Path, song) -> Iterator[ListeningServer]:
+    """Serve results of 4 s: one song, two chains, clean stems; own songs can be brought."""
+    make_tiny_run(folder, song, duration_s=4.0, scored=False)
+    arguments = [folder / "baseline", folder / "e016", "--references", folder / "references"]
+    with listening_server([*arguments, "--separator", "cadenza:mini"]) as server:
+        yield server
 
 
 @contextmanager
