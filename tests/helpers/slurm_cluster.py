@@ -307,8 +307,18 @@ class SlurmCluster:
         self.run("scontrol", "update", f"nodename={name}", "state=down", "reason=test")
 
     def resume(self, name: str) -> None:
-        """Let a node that was marked down, and whose daemon runs, take jobs again."""
-        self.run("scontrol", "update", f"nodename={name}", "state=resume")
+        """Have a node that was marked down, and whose daemon runs, take jobs again.
+
+        A daemon that has just started brings its node back by itself; Slurm then refuses to resume it.
+        """
+
+        def is_back() -> bool:
+            if not self.node_states()[name].startswith(("down", "drain")):
+                return True
+            self.run("scontrol", "update", f"nodename={name}", "state=resume", check=False)
+            return False
+
+        self.wait(is_back, 60, f"{name} takes jobs again")
 
     def skip_requeue_delay(self, job_id: str) -> None:
         """Let a requeued job start now: a second after its last processes ended, lest its node refuse it for good.

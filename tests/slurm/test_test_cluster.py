@@ -78,6 +78,18 @@ def test_what_waits_for_an_element_goes_on_waiting_when_that_is_requeued(clean_c
     clean_cluster.wait_for(waiting, "COMPLETED")
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "when it is back already"])
+def test_a_killed_node_takes_jobs_again(clean_cluster: SlurmCluster, waits: bool) -> None:
+    clean_cluster.kill_node("node1")
+    clean_cluster.mark_down("node1")
+    clean_cluster.start_node("node1")
+    if waits:
+        clean_cluster.wait(lambda: clean_cluster.node_states()["node1"] == "idle", 60, "node1 comes back by itself")
+    clean_cluster.resume("node1")
+    job = clean_cluster.sbatch("true", "-w", "node1")
+    clean_cluster.wait_for(job, "COMPLETED")
+
+
 def test_clean_brings_a_killed_node_back_that_the_controller_still_believes_in(clean_cluster: SlurmCluster) -> None:
     clean_cluster.sbatch("sleep 300", "-w", "node2")
     clean_cluster.sbatch("sleep 300", "--begin=now+1hour")
