@@ -62,7 +62,7 @@ def run(
         status = run_here(folder, plan, n_workers=workers, scratch=scratch, progress=progress)
     if status:
         raise typer.Exit(status)
-    _finish(folder, plan)
+    finish_run(folder, plan)
 
 
 @shard.command("plan")
@@ -119,10 +119,10 @@ def collect_command(run_folder: RunArgument) -> None:
     from cadenza_remix.runs.shards.plan import read_plan
 
     folder = RunFolder(run_folder.absolute())
-    _finish(folder, read_plan(folder.plan), status_may_succeed=TRY_AGAIN)
+    finish_run(folder, read_plan(folder.plan), status_may_succeed=TRY_AGAIN)
 
 
-def _finish(folder: RunFolder, plan: Plan, *, status_may_succeed: int = 2) -> None:
+def finish_run(folder: RunFolder, plan: Plan, *, status_may_succeed: int = 2) -> None:
     """Write tables of what is there, tell what is missing, leave with what that means."""
     from cadenza_remix.atomic import remove_leftovers
     from cadenza_remix.runs.shards.collecting import collect, write_missing

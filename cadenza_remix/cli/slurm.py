@@ -133,7 +133,11 @@ def check_environment(environment: JobEnvironment, *, where: str | Path | None =
 
 
 def _submit_missing(folder: RunFolder, plan: Plan, *, last_round: int | None = None) -> None:
-    """Submit the shards with units that are not done; ``last_round`` is given where a job of the run does it."""
+    """Submit the shards with units that are not done; ``last_round`` is given where a job of the run does it.
+
+    When nothing is left but the job that collects did not come to its end, the tables are written here.
+    """
+    from cadenza_remix.cli.runs import finish_run
     from cadenza_remix.runs.shards.collecting import collect
     from cadenza_remix.runs.shards.journal import last_round as last_round_of
     from cadenza_remix.slurm.settings import read_settings
@@ -145,6 +149,8 @@ def _submit_missing(folder: RunFolder, plan: Plan, *, last_round: int | None = N
     missing = collection.open if last_round is not None else (*collection.missing, *_changed(folder, plan))
     shards = _shards_to_do(plan, missing)
     if not shards:
+        if last_round is None:
+            finish_run(folder, plan)
         _say(f"nothing is left to do: {folder.root}")
         return
     settings = read_settings(kept_settings(folder), where=settings_file(folder))

@@ -186,7 +186,7 @@ def run_state(
     stages = stage_states(journals, living, counts, _starting(views))
     files = tuple(path.name for path in (folder.scores, folder.missing) if path.is_file())
     n_left = sum(count.n_left for count in counts.values())
-    collect = _collect_word(submitted, slurm, is_there=folder.scores.name in files or not plan.is_scored, n_left=n_left)
+    collect = _collect_word(submitted, slurm, is_made=not n_left and _has_tables(folder, plan, journals))
     return RunState(
         stages=stages,
         jobs=views,
@@ -357,23 +357,30 @@ def _stuck(views: Iterable[JobView]) -> Iterator[Trouble]:
             yield Trouble(name, view.reason or view.state, view.node, view.id)
 
 
-def _collect_word(
-    submitted: Sequence[Submitted], slurm: Mapping[str, JobState] | None, *, is_there: bool, n_left: int
-) -> str:
+def _has_tables(folder: RunFolder, plan: Plan, journals: Journals) -> bool:
+    """Tell whether the table of scores was written after all work on shards had ended, by whomever."""
+    if not plan.is_scored:
+        return True
+    try:
+        written = folder.scores.stat().st_mtime
+        return all(tail.path.stat().st_mtime <= written for tails in journals.tails.values() for tail in tails)
+    except OSError:
+        return False
+
+
+def _collect_word(submitted: Sequence[Submitted], slurm: Mapping[str, JobState] | None, *, is_made: bool) -> str:
     """Return how collecting stands, in a word where all goes well."""
     jobs = [job for job in submitted if job.stage == COLLECT]
     told = slurm.get(jobs[-1].id) if slurm is not None and jobs else None
-    if told is None:
-        if is_there and not n_left:
-            return "done"
-        return "its job is gone" if jobs and slurm is not None else "not yet"
-    if told.state == "COMPLETED":
-        return "done"
-    if told.is_running:
+    if told is not None and told.is_running:
         return "running"
-    if told.is_waiting:
+    if told is not None and told.is_waiting:
         return "waiting" if told.reason != NEVER else f"never starts ({NEVER})"
-    return _words(told)
+    if is_made or (told is not None and told.state == "COMPLETED"):
+        return "done"
+    if told is not None:
+        return _words(told)
+    return "its job is gone" if jobs and slurm is not None else "not yet"
 
 
 def _is_over(

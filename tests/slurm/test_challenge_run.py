@@ -109,7 +109,7 @@ def test_a_run_survives_all_that_at_once(world, clean_cluster, tmp_path_factory)
         late = ShardId("pairs", 0)
         incarnation = watch.wait_at_work(late)
         hang(incarnation)
-        cluster.end_in(incarnation.job, 20)
+        cluster.end_in(incarnation.job, 50)  # in less than 30 it might be ended in the moment in which it is told
 
         # The other is preempted by a job of a partition that comes first.
         preempted = ShardId("pairs", 1)
@@ -157,8 +157,10 @@ def test_a_run_survives_all_that_at_once(world, clean_cluster, tmp_path_factory)
     assert sum(1 for _ in (out / "journal").rglob("*.jsonl")) == n_before + 2  # its demixing and its pairs
     assert not (out / "missing.csv").exists()
     assert call("slurm", "status", out).returncode == 0
+    (out / "scores.csv").unlink()  # as if the job that collects had been cancelled
     again = call("slurm", "resume", out)
     assert "nothing is left to do" in again.stdout
+    assert results(out) == here
     assert not [path for path in out.rglob(".*") if path.is_file()]
 
 

@@ -331,6 +331,20 @@ def test_cancelled_jobs_are_called_so(folder: RunFolder, plan: Plan) -> None:
     assert (state.collect, state.n_cancelled, state.needs_attention) == ("cancelled", 4, True)
 
 
+def test_tables_written_after_all_work_are_collected_whatever_became_of_the_job(folder: RunFolder, plan: Plan) -> None:
+    submit(folder)
+    for shard, units in {shard.id: shard.units for shard in plan.all_shards}.items():
+        write(folder, shard, [*(done(1, unit.name, 1.0) for unit in units), close(2)], job="1")
+    jobs = [job("13", "CANCELLED")]
+    assert run_state(folder, plan, jobs=jobs).collect == "cancelled"
+    folder.scores.write_text("of a former round\n")
+    os.utime(folder.scores, (1000, 1000))
+    assert run_state(folder, plan, jobs=jobs).needs_attention
+    folder.scores.write_text("of now\n")
+    state = run_state(folder, plan, jobs=jobs)
+    assert (state.collect, state.needs_attention) == ("done", False)
+
+
 @pytest.mark.parametrize("data", [b"\xff\x00\x93" * 500 + b"\n", b"", b"[1]\n{}\n", b'{"t":NaN,"event":"open"}\n'])
 def test_a_damaged_journal_is_named_and_nobody_is_at_work_there(folder: RunFolder, plan: Plan, data: bytes) -> None:
     path = write(folder, DEMIX_0, [])
