@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,15 +90,40 @@ def room_command(
     results: Annotated[
         Path | None, typer.Option("--results", help="Where its answers go; TEST.sqlite beside TEST.yaml by default.")
     ] = None,
+    add: Annotated[
+        int | None,
+        typer.Option(
+            "--add-participants",
+            min=1,
+            max=100,
+            metavar="N",
+            show_default=False,
+            help="Add so many participants to the test, print a link for each, and end; a server may run meanwhile.",
+        ),
+    ] = None,
+    listener: Annotated[
+        str | None,
+        typer.Option("--listener", help="Whose hearing the added have: of the run, or N3, ...", show_default=False),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", help="Your own code for the added; several count up: P07, P08.", show_default=False),
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="A line for each request.")] = False,
 ) -> None:
     """Listen to results in a browser, or hold a listening test; Ctrl-C ends it."""
     _check_packages()
+    _check_adding(add, {"--listener": listener, "--label": label}, test=test, runs=runs)
     if not runs and test is None:
         raise InputError("nothing to listen to", where="listen", expected="RUN..., --test TEST.yaml, or both")
     if results is not None and test is None:
         raise InputError("belongs to a listening test", where="--results", expected="--test TEST.yaml with it")
+    if add is not None and test is not None:
+        from cadenza_remix.cli.listening_participants import add_participants
+
+        add_participants(test, results, count=add, listener=listener, label=label, host=host, port=port)
+        return
     from cadenza_remix.listen.app import create_app
     from cadenza_remix.listen.clips import ClipStore, RenderPool
     from cadenza_remix.listen.panel.panel import Panel
@@ -123,6 +148,19 @@ def room_command(
         _serve(app, bound, host=host, has_room=library is not None, panel=panel, open_page=open_page, verbose=verbose)
         if panel is not None:
             tell(f"Answers: {panel.store.path} (cadenza-remix listen analyse {shlex.quote(str(panel.store.path))})")
+
+
+def _check_adding(
+    count: int | None, details: Mapping[str, str | None], *, test: Path | None, runs: list[Path] | None
+) -> None:
+    """Refuse options about participants to add that have no meaning as they stand."""
+    for name, value in details.items():
+        if value is not None and count is None:
+            raise InputError("belongs to added participants", where=name, expected="--add-participants N with it")
+    if count is not None and test is None:
+        raise InputError("belongs to a listening test", where="--add-participants", expected="--test TEST.yaml with it")
+    if count is not None and runs:
+        raise InputError("adds to a test and ends", where="--add-participants", expected="no RUN", found=runs[0])
 
 
 @contextmanager
@@ -236,6 +274,8 @@ def _serve(
 
     def on_listening() -> None:
         if panel is not None:
+            if panel.store.change is not None:
+                tell(f"{panel.store.path}: {panel.store.change.sentence}")
             _tell_links(panel, outside)
         tell(f"Listening {'room' if has_room else 'test'}: {address} (Ctrl-C ends it)")
         if outside != address:

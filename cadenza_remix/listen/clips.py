@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -11,16 +12,32 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from cadenza_remix.audio.io import write_flac16
+from cadenza_remix.atomic import atomic_path, make_folder
+from cadenza_remix.audio.io import flac16_bytes
 from cadenza_remix.audio.loudness import integrated_lufs
 from cadenza_remix.audio.signal import Audio
-from cadenza_remix.errors import CadenzaError
+from cadenza_remix.errors import CadenzaError, OutputError
 
 Result = TypeVar("Result")
+
+RESERVE_BYTES = 200_000_000
+"""So much of the disk clips leave free, or a tenth of it where that is less."""
+_RESERVED_SHARE = 0.1
+_DISK = "the server's disk for temporary files"
+
+
+class DiskUsage(Protocol):
+    """Bytes of a disk, as `shutil.disk_usage` tells them."""
+
+    @property
+    def total(self) -> int: ...
+
+    @property
+    def free(self) -> int: ...
 
 
 class BusyError(CadenzaError):
@@ -56,17 +73,32 @@ class ClipStore:
         Made where it is missing; whoever made the store removes it.
     max_bytes : int
         Of all files together. The newest clip is kept whatever its size.
+    reserve_bytes : int
+        So much of the folder's disk stays free, or a tenth of it where that is less: the oldest clips go before a new
+        one would take from it, and where that does not help, the new one is not written.
+    disk_usage : callable
+        Tells of the disk that holds a folder.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        reserve_bytes: int = RESERVE_BYTES,
+        disk_usage: Callable[[Path], DiskUsage] = shutil.disk_usage,
+    ) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
+        self._reserve_bytes = reserve_bytes
+        self._disk_usage = disk_usage
         self._clips: OrderedDict[str, tuple[str, int]] = OrderedDict()  # id -> key, bytes; the oldest first
         self._by_id: dict[str, Clip] = {}
         self._by_key: dict[str, Clip] = {}
         self._making: dict[str, Future[Clip]] = {}
         self._unwanted: set[str] = set()  # keys that were forgotten while their clips are being made
         self._lock = threading.Lock()
+        self._writing = threading.Lock()  # the room that one finds on the disk is not taken by another one
         folder.mkdir(parents=True, exist_ok=True)
 
     def clip(self, key: str, make: Callable[[], Audio]) -> Clip:
@@ -77,7 +109,7 @@ class ClipStore:
         CadenzaError
             What ``make`` raises, for all who wait; the next one to ask tries again.
         OutputError
-            It cannot be written.
+            It cannot be written, or there is no room for it on the disk.
         """
         with self._lock:
             known = self._known(key)
@@ -89,7 +121,7 @@ class ClipStore:
         if waiting is not None:
             return waiting.result()
         try:
-            clip = self._write(make())
+            clip = self._write(key, make())
         except BaseException as error:
             with self._lock:
                 del self._making[key]
@@ -97,11 +129,11 @@ class ClipStore:
             mine.set_exception(error)
             raise
         with self._lock:
-            self._add(key, clip)
             del self._making[key]
             if key in self._unwanted:
                 self._unwanted.remove(key)
-                self._remove(clip.id)
+                if clip.id in self._by_id:
+                    self._remove(clip.id)
         mine.set_result(clip)
         return clip
 
@@ -142,23 +174,39 @@ class ClipStore:
         self._clips.move_to_end(clip.id)
         return clip
 
-    def _write(self, audio: Audio) -> Clip:
+    def _write(self, key: str, audio: Audio) -> Clip:
         stereo = audio.stereo()
         peak = float(np.abs(stereo.samples).max())
         scale = peak or 1.0  # silence is written with a scale of 1
         clip_id = secrets.token_hex(16)
         path = self._folder / f"{clip_id}.flac"
-        write_flac16(path, stereo.samples / np.float32(scale), stereo.sample_rate)
-        return Clip(clip_id, path, stereo.n_samples, scale, integrated_lufs(stereo), peak)
+        content = flac16_bytes(stereo.samples / np.float32(scale), stereo.sample_rate)
+        clip = Clip(clip_id, path, stereo.n_samples, scale, integrated_lufs(stereo), peak)
+        with self._writing:
+            self._make_room(len(content))
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(content)
+            with self._lock:
+                self._clips[clip.id] = (key, len(content))
+                self._by_id[clip.id] = self._by_key[key] = clip
+        return clip
 
-    def _add(self, key: str, clip: Clip) -> None:
-        self._clips[clip.id] = (key, clip.path.stat().st_size)
-        self._by_id[clip.id] = self._by_key[key] = clip
-        total = sum(size for _, size in self._clips.values())
-        while total > self._max_bytes and len(self._clips) > 1:
-            oldest = next(iter(self._clips))
-            total -= self._clips[oldest][1]
-            self._remove(oldest)
+    def _make_room(self, n_bytes: int) -> None:
+        """Remove the oldest clips until so many bytes may be written; an OutputError where that is not enough."""
+        make_folder(self._folder)  # cleaners of /tmp take empty ones
+        while True:
+            disk = self._disk_usage(self._folder)
+            reserve = min(self._reserve_bytes, int(_RESERVED_SHARE * disk.total))
+            with self._lock:
+                fits = disk.free - n_bytes >= reserve
+                if fits and sum(size for _, size in self._clips.values()) + n_bytes <= self._max_bytes:
+                    return
+                if not self._clips:
+                    break
+                self._remove(next(iter(self._clips)))
+        if not fits:
+            needed, found = _megabytes(n_bytes + reserve), _megabytes(disk.free)
+            raise OutputError(f"{_DISK} is full: expected {needed} free for another clip, found {found}")
 
     def _remove(self, clip_id: str) -> None:
         key, _ = self._clips.pop(clip_id)
@@ -166,6 +214,10 @@ class ClipStore:
         self._by_key.pop(key, None)
         with suppress(OSError):  # who is reading it reads on: the file goes when the last one closes it
             clip.path.unlink(missing_ok=True)
+
+
+def _megabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB"
 
 
 class RenderPool:

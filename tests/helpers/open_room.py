@@ -1,15 +1,17 @@
 """The listening room, opened in a browser with its first versions loaded."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from browser import open_page, wait_until
 from listening_server import ListeningServer, listening_server
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Browser, Locator, Page, Response, Route, expect
 from tiny_run import make_tiny_run
 
 LOADED = "label.version[data-state=loaded]"
+TWO_SONGS_S = 3.0
 
 
 @contextmanager
@@ -21,6 +23,12 @@ def room_server(folder: Path, song) -> Iterator[ListeningServer]:
         yield server
 
 
+def two_songs(folder: Path, song) -> list[Path | str]:
+    """Make results of 3 s of two songs; what the command takes for them."""
+    make_tiny_run(folder, song, n_songs=2, duration_s=TWO_SONGS_S, scored=False)
+    return [folder / "baseline", folder / "e016", "--references", folder / "references"]
+
+
 @contextmanager
 def room(
     browser: Browser,
@@ -29,11 +37,16 @@ def room(
     address: str = "",
     n_loaded: int = 3,
     except_for: tuple[str, ...] = (),
+    is_untouched: bool = False,
     **view,
 ) -> Iterator[Page]:
-    """Open the room; in the end, nothing may have been complained of that the test did not provoke."""
+    """Open the room; in the end, nothing may have been complained of that the test did not provoke.
+
+    For Chromium, a look of Playwright at a page is a click of its visitor; ``is_untouched``: none comes before all is
+    loaded.
+    """
     with open_page(browser, **view) as (page, watched):
-        page.goto(f"{server.url}/{address}")
+        page.goto(f"{server.url}/{address}", wait_until="networkidle" if is_untouched else "load")
         page.locator(LOADED).nth(n_loaded - 1).wait_for()
         expect(page.locator("#busy")).to_be_hidden()
         yield page
@@ -70,7 +83,43 @@ class ToldClips:
         return found()
 
 
+@contextmanager
+def elsewhere(page: Page) -> Iterator[None]:
+    """Have another window before that of a page meanwhile, and tell the page so, which Playwright keeps from it."""
+    page.context.new_cdp_session(page).send("Emulation.setFocusEmulationEnabled", {"enabled": False})
+    other = page.context.new_page()
+    other.bring_to_front()
+    yield
+    other.close()
+    page.bring_to_front()
+
+
 def clock(page: Page) -> float:
     """Return the position that the page shows, in seconds."""
     minutes, seconds = page.locator("#clock").inner_text().split(":")
     return 60 * int(minutes) + float(seconds)
+
+
+def row(page: Page, version: str) -> Locator:
+    """Return the row of a version in the list."""
+    return page.locator("label.version", has=page.locator(f'input[value="{version}"]'))
+
+
+class Held:
+    """Requests of a page that are kept waiting, until all are let go: the newest first, as slow networks may do it."""
+
+    def __init__(self, page: Page, pattern: str) -> None:
+        self._waiting: list[Route] = []
+        self._is_holding = True
+        page.route(re.compile(pattern), self._take)
+
+    def _take(self, route: Route) -> None:
+        if self._is_holding:
+            self._waiting.append(route)
+        else:
+            route.continue_()
+
+    def let_go(self) -> None:
+        self._is_holding = False
+        while self._waiting:
+            self._waiting.pop().continue_()

@@ -1,29 +1,28 @@
-"""The listening room when something is in its way: a server that is gone or slow, haste, odd addresses, held sound."""
+"""The listening room when what it needs is not there: a server that is gone, damaged files, sounds that do not come."""
 
-import json
 import re
 import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import parse_qs
 
 import pytest
 from browser import open_browser
-from listening_server import free_port, listening_server
-from open_room import LOADED, clock, room
-from playwright.sync_api import Locator, Page, Route, expect
-from tiny_run import make_tiny_run
+from listening_server import ListeningServer, free_port, listening_server
+from open_room import LOADED, TWO_SONGS_S, clock, elsewhere, room, row, two_songs
+from playwright.sync_api import Page, Route, expect
 
+from cadenza_remix.audio.io import load_audio, write_stems
+from cadenza_remix.audio.signal import Audio
 from cadenza_remix.challenge.naming import ENHANCED_FOLDER, remix_path
 
 pytestmark = pytest.mark.browser
-
-DURATION_S = 3.0
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, song):
     folder = tmp_path_factory.mktemp("trouble") / "tiny"
-    make_tiny_run(folder, song, n_songs=2, duration_s=DURATION_S, scored=False)
+    two_songs(folder, song)
     return folder
 
 
@@ -84,10 +83,6 @@ def own_server(own):
 
 def remix_file(run: Path, listener: str) -> Path:
     return remix_path(run / "baseline" / ENHANCED_FOLDER, listener, "Falcon - part 0")
-
-
-def row(page: Page, version: str) -> Locator:
-    return page.locator("label.version", has=page.locator(f'input[value="{version}"]'))
 
 
 def expect_failed(page: Page, version: str, file: Path) -> None:
@@ -182,258 +177,155 @@ def test_what_sounds_while_its_successor_fails_sounds_on_and_is_tried_again(brow
         expect(page.locator("#room-error")).to_be_hidden()
 
 
-def first_time(page: Page, pattern: str, answer: dict) -> list[str]:
-    """Answer the first request so, and let the others through; gives what was asked."""
+def first_time(page: Page, pattern: str, handle: Callable[[Route], None]) -> list[str]:
+    """Do this with the first request, and let the others through; gives what was asked."""
     asked: list[str] = []
 
-    def handle(route: Route) -> None:
-        asked.append(route.request.url)
+    def route(one: Route) -> None:
+        asked.append(one.request.url)
         if len(asked) == 1:
-            route.fulfill(status=404, content_type="application/json", body=json.dumps(answer))
+            handle(one)
         else:
-            route.continue_()
+            one.continue_()
 
-    page.route(pattern, handle)
+    page.route(pattern, route)
     return asked
+
+
+def forgotten(line: str) -> Callable[[Route], None]:
+    """Answer that there is no such thing."""
+    return lambda route: route.fulfill(status=404, json={"error": line})
 
 
 def test_what_a_server_has_forgotten_is_asked_for_again(browser, server):
     with room(browser, server, except_for=("status of 404",)) as page:
-        asked = first_time(page, "**/clips/*.flac", {"error": "no such clip"})
+        asked = first_time(page, "**/clips/*.flac", forgotten("no such clip"))
         page.get_by_text("Clean stems", exact=True).click()
         page.locator('input[value="clean:bass"]').check()
         expect(page.locator("#now")).to_have_text("bass, clean")
         assert len(asked) == 2
         page.get_by_label("Start from").select_option("N2")
         expect(page.locator("#audiogram-status")).to_contain_text("Made after")
-        first_time(page, "**/api/clips", {"error": "unknown listener"})
+        first_time(page, "**/api/clips", forgotten("unknown listener"))
         with page.expect_request("**/api/listeners"):  # told again
             page.locator('input[value="clean:drums"]').check(force=True)
         expect(page.locator("#now")).to_have_text("drums, clean")
         expect(page.locator("#room-error")).to_be_hidden()
 
 
-class Held:
-    """Requests of a page that are kept waiting, until all are let go: the newest first, as slow networks may do it."""
-
-    def __init__(self, page: Page, pattern: str) -> None:
-        self._waiting: list[Route] = []
-        self._is_holding = True
-        page.route(re.compile(pattern), self._take)
-
-    def _take(self, route: Route) -> None:
-        if self._is_holding:
-            self._waiting.append(route)
-        else:
-            route.continue_()
-
-    def let_go(self) -> None:
-        self._is_holding = False
-        while self._waiting:
-            self._waiting.pop().continue_()
-
-
-def test_the_last_choice_wins_over_slow_answers_to_former_ones(browser, server):
-    with room(browser, server) as page:
-        held = Held(page, "/api/clips")
+def test_a_sound_that_does_not_come_is_named_and_tried_again_when_it_is_chosen(browser, server):
+    with room(browser, server, except_for=("ERR_FAILED",)) as page:
+        page.locator("#loop").click()
+        page.locator("#play").click()
+        asked = first_time(page, "**/clips/*.flac", lambda route: route.abort())
         page.get_by_text("Clean stems", exact=True).click()
-        for stem in ("vocals", "drums", "bass", "other"):
-            page.locator(f'input[value="clean:{stem}"]').check()
-        expect(page.locator("#busy")).to_have_text("Loading other, clean")
-        held.let_go()
-        expect(page.locator(LOADED)).to_have_count(7)
-        expect(page.locator("#now")).to_have_text("other, clean")
+        page.locator('input[value="clean:vocals"]').check()
+        expect(page.locator("#room-error")).to_have_text("vocals, clean: the sound did not come; choose it again")
+        expect(page.locator("#status")).to_have_text("vocals, clean cannot be played; still hearing Mixture")
+        expect(row(page, "clean:vocals")).to_have_attribute("data-state", "failed")
         expect(page.locator("#busy")).to_be_hidden()
-
-        held = Held(page, "/api/songs/.*/versions")
-        listener, song = page.get_by_label("Made for listener"), page.get_by_label("Song", exact=True)
-        listener.select_option("L5076")
-        song.select_option(index=1)
-        listener.select_option("L5040")
-        song.select_option(index=0)
-        listener.select_option("L5076")
-        held.let_go()
-        expect(page.locator("#now-detail")).to_contain_text("part 0, for L5076")
-        expect(page.locator(LOADED)).to_have_count(4)
-        expect(page.locator("#busy")).to_be_hidden()
-        expect(page.locator("#now")).to_have_text("other, clean")
-        asked = parse_qs(page.url.split("#")[1])
-        assert (asked["listener"], asked["version"]) == (["L5076"], ["clean:other"])
+        assert len(asked) == 1
+        page.locator('input[value="clean:vocals"]').click()  # it is chosen already
+        expect(page.locator("#now")).to_have_text("vocals, clean")
+        expect(page.locator("#room-error")).to_be_hidden()
+        expect(row(page, "clean:vocals")).to_have_attribute("data-state", "loaded")
+        expect(page.get_by_role("button", name="Pause")).to_be_visible()
+        assert len(asked) == 2
 
 
-def test_a_choice_made_while_all_is_made_anew_stays(browser, server):
-    with room(browser, server, address="#version=remix:baseline") as page:
-        held = Held(page, "/api/clips")
+def test_one_sound_of_several_that_does_not_come_leaves_the_others(browser, server):
+    with room(browser, server, except_for=("ERR_FAILED",)) as page:
+        first_time(page, "**/clips/*.flac", lambda route: route.abort())
         page.get_by_label("Made for listener").select_option("L5076")
-        expect(page.locator("label.version[data-state=loading]")).to_have_count(1)
-        page.locator('input[value="mixture"]').check()
-        expect(page.locator("#now")).to_have_text("Mixture")
-        held.let_go()
+        expect(page.locator("#room-error")).to_have_text(
+            re.compile("^(baseline|e016): the sound did not come; choose it again$")
+        )
+        lost = page.locator("#room-error").inner_text().split(":")[0]
+        expect(page.locator(LOADED)).to_have_count(2)
+        expect(row(page, f"remix:{lost}")).to_have_attribute("data-state", "failed")
+        page.locator(f'input[value="remix:{lost}"]').check()
+        expect(page.locator("#now")).to_have_text(lost)
+        expect(page.locator("#now-detail")).to_contain_text("for L5076")
         expect(page.locator(LOADED)).to_have_count(3)
-        expect(page.locator("#busy")).to_be_hidden()
+        expect(page.locator("#room-error")).to_be_hidden()
+
+
+def clip_file(page: Page, server: ListeningServer, version: str) -> Path:
+    """Return the file in which the server keeps what the page will ask for."""
+    passage = {"listener": "L5040", "start_s": 0, "duration_s": TWO_SONGS_S, "simulator": None}
+    body = {**passage, "song": page.locator("#song").input_value(), "versions": [version]}
+    (clip,) = page.request.post(f"{server.url}/api/clips", data=body).json()["clips"]
+    folders = Path(tempfile.gettempdir()).glob(f"cadenza-listen-*-{server.process.pid}-*/clips")
+    (file,) = [folder / Path(clip["url"]).name for folder in folders]
+    return file
+
+
+def test_what_came_and_is_no_sound_is_fetched_anew_not_from_the_browsers_store(browser, own_server):
+    with room(browser, own_server) as page:
+        file = clip_file(page, own_server, "clean:vocals")
+        whole = file.read_bytes()
+        file.write_bytes(whole[:40] + bytes(len(whole) - 40))
+        page.get_by_text("Clean stems", exact=True).click()
+        page.locator('input[value="clean:vocals"]').check()
+        expect(page.locator("#room-error")).to_have_text("vocals, clean: the sound cannot be decoded; choose it again")
+        expect(row(page, "clean:vocals")).to_have_attribute("data-state", "failed")
         expect(page.locator("#now")).to_have_text("Mixture")
-        expect(page.locator("#now-detail")).to_contain_text("for L5076")
+        file.write_bytes(whole)
+        page.locator('input[value="clean:vocals"]').click()
+        expect(page.locator("#now")).to_have_text("vocals, clean")
+        expect(page.locator("#room-error")).to_be_hidden()
 
 
-#: So that a busy machine does not stretch what is meant to come at once.
-TWENTY_KEYS = """() => {
-  for (let i = 0; i < 20; i += 1) {
-    const ear = i % 2 ? "Left" : "Right";
-    const point = document.querySelector(`[role=slider][aria-label="${ear} ear, 1 kHz"]`);
-    point.dispatchEvent(new KeyboardEvent("keydown", {key: i % 3 ? "ArrowDown" : "ArrowUp", bubbles: true}));
-  }
-}"""
-KEY_AND_LISTENER = """() => {
-  const point = document.querySelector('[role=slider][aria-label="Left ear, 1 kHz"]');
-  point.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowUp", bubbles: true}));
-  const listener = document.getElementById("listener");
-  listener.value = "L5076";
-  listener.dispatchEvent(new Event("change"));
-}"""
+def halve(file: Path) -> None:
+    """Replace an audio file by itself at half the level, as a run that is made again does it."""
+    audio = load_audio(file, sample_rate=None)
+    write_stems(file.parent, {file.stem: Audio(audio.samples / 2, audio.sample_rate)})
 
 
-def test_twenty_edits_at_once_are_one_and_what_is_shown_is_sent(browser, server):
-    with room(browser, server) as page:
-        sent: list[dict] = []
-        page.on("request", lambda one: sent.append(one.post_data_json) if one.url.endswith("/api/listeners") else None)
-        page.evaluate(TWENTY_KEYS)
-        expect(page.locator("#audiogram-status")).to_contain_text("Made after")
-        assert len(sent) == 1
-        for ear in ("left", "right"):
-            shown = page.locator(f".ear.{ear} [role=slider]").evaluate_all(
-                "all => all.map(e => Number(e.ariaValueNow))"
-            )
-            assert sent[0][ear]["levels_db_hl"] == shown
-        # Another listener at once after an edit: the edit is dropped, not sent as what is shown by then.
-        page.evaluate(KEY_AND_LISTENER)
-        expect(page.locator("#now-detail")).to_contain_text("for L5076")
-        page.get_by_role("slider", name="Left ear, 1 kHz").press("ArrowDown")
-        expect(page.locator("#now-detail")).to_contain_text("audiogram as drawn")
-        assert len(sent) == 2
-
-
-HOSTILE = "<img src=x onerror=alert(1)>"
-
-
-@pytest.mark.parametrize(
-    ("address", "note"),
-    [
-        (f"#song={HOSTILE}&listener=nobody&version=stem:x&through=nose", HOSTILE),
-        ("#from=1e99&length=-5&audiogram=250,,x;1;2&%E0%A4", None),
-        ("#from=2.9&length=1e9&audiogram=250;10;10", None),
-    ],
-)
-def test_an_odd_address_opens_the_room(browser, server, address, note):
-    with room(browser, server, address=address, except_for=("status of 4",)) as page:
-        expect(page.locator("#now")).to_have_text("Mixture")
-        start, length = (float(page.locator(f"#{name}").input_value()) for name in ("start", "length"))
-        assert 0 <= start <= DURATION_S - 1
-        assert 1 <= length <= DURATION_S - start
-        if note is None:
-            expect(page.locator("#address-note")).to_be_hidden()
-        else:
-            expect(page.locator("#address-note")).to_contain_text(note)
-            expect(page.locator("#address-note")).to_contain_text("listener nobody, version stem:x, hearing nose")
-            assert page.locator("img").count() == 0
-
-
-def test_the_skip_link_keeps_the_view(browser, server):
-    with room(browser, server, address="#version=remix:e016") as page:
-        page.get_by_label("Made for listener").select_option("L5076")
-        expect(page.locator("#now-detail")).to_contain_text("for L5076")
-        page.evaluate("document.isSamePage = true")
-        page.locator("h1").click()
-        page.keyboard.press("Tab")
-        page.get_by_role("link", name="Skip to the player").press("Enter")
-        expect(page.locator("#player")).to_be_focused()
-        assert page.evaluate("document.isSamePage") is True
-        assert "L5076" in page.url
-
-
-def typed(page: Page, edge: str, value: str) -> list[str]:
-    """Type an edge of the loop; what both fields show then."""
-    page.locator(f"#loop-{edge}").fill(value)
-    page.locator(f"#loop-{edge}").press("Tab")
-    return [page.locator(f"#loop-{edge}").input_value() for edge in ("start", "end")]
-
-
-def test_typed_loops_are_kept_inside_the_passage_or_refused_in_words(browser, server):
-    with room(browser, server) as page:
-        error = page.locator("#transport-error")
-        assert typed(page, "end", "0.04") == ["0.00", "3.00"]
-        expect(error).to_contain_text("No loop from 0:00.00 to 0:00.04")
-        expect(page.locator("#loop")).to_have_attribute("aria-pressed", "false")
-        assert typed(page, "end", "1.01") == ["0.00", "1.01"]
-        expect(error).to_be_hidden()
-        expect(page.locator("#loop")).to_have_attribute("aria-pressed", "true")
-        assert typed(page, "start", "2") == ["2.00", "3.00"]  # edges that cross: the other one makes room
-        assert typed(page, "end", "99") == ["2.00", "3.00"]
-        assert typed(page, "end", "1.5") == ["0.00", "1.50"]
-        assert typed(page, "start", "99") == ["0.00", "1.50"]
-        expect(error).to_contain_text("No loop from 1:39.00")
-        expect(page.locator("#loop")).to_have_attribute("aria-pressed", "true")
-
-
-def test_the_playhead_stays_at_its_time_when_the_window_changes(browser, server):
-    share = """() => {
-      const [head, plot] = ["playhead", "plot"].map((id) => document.getElementById(id).getBoundingClientRect());
-      return (head.left + 1 - plot.left) / plot.width;
-    }"""
-    with room(browser, server) as page:
-        page.locator("#position").fill("1.5")
-        for width in (1280, 500):
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate(share) == pytest.approx(0.5, abs=0.01)
-
-
-def test_letters_can_be_switched_off_as_keys(browser, server):
-    with room(browser, server) as page:
-        page.get_by_role("button", name="Keys").click()
-        page.get_by_role("checkbox", name="Letters, digits and signs are keys").uncheck()
-        page.get_by_role("button", name="Close").click()
-        page.locator("#loop").click()
-        page.locator("#player").focus()
-        page.keyboard.press("m")
-        page.keyboard.press("2")
-        page.keyboard.press("Space")
-        expect(page.locator("#play-word")).to_have_text("Pause")
-        expect(page.locator("#matched")).to_have_attribute("aria-pressed", "true")
-        expect(page.locator("#now")).to_have_text("Mixture")
-
-
-HOLD = """
-const Real = window.AudioContext;
-window.AudioContext = class extends Real { constructor(...given) { super(...given); window.held = this; } };
-"""
-
-
-def test_sound_begins_with_the_first_click(browser, server):
-    with room(browser, server, script=HOLD) as page:
-        assert page.evaluate("held.state") == "suspended"
-        page.locator("#play").click()
-        expect(page.locator("#play-word")).to_have_text("Pause")
-        expect(page.locator("#clock")).not_to_have_text("0:00.0")
-
-
-def test_sound_that_is_held_back_is_shown_as_such_and_goes_on(browser, server):
-    with room(browser, server, script=HOLD) as page:
+def test_a_file_that_is_replaced_is_heard_by_who_comes_back_to_the_page(browser, own, own_server):
+    file = own / "references" / "Falcon - part 0" / "mixture.wav"
+    with room(browser, own_server) as page:
         page.locator("#loop").click()
         page.locator("#play").click()
-        expect(page.locator("#play-word")).to_have_text("Pause")
-        page.evaluate("held.suspend()")  # as a call that comes in does
-        expect(page.locator("#play-word")).to_have_text("Play")
-        page.locator("#play").click()
-        expect(page.locator("#play-word")).to_have_text("Pause")
-        before = clock(page)
-        expect(page.locator("#clock")).not_to_have_text(f"0:0{before:.1f}")
-        page.evaluate("held.close()")
-        expect(page.locator("#play-word")).to_have_text("Play")
-        page.locator("#play").click()
-        expect(page.locator("#transport-error")).to_contain_text("load it again")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        note = row(page, "mixture").locator(".note")
+        before = note.inner_text()
+        others = [row(page, f"remix:{name}").locator(".note").inner_text() for name in ("baseline", "e016")]
+        with page.expect_response("**/api/clips"), elsewhere(page):
+            pass
+        with elsewhere(page):
+            halve(file)
+        expect(note).not_to_have_text(before)
+        expect(row(page, "mixture")).to_have_attribute("data-state", "loaded")
+        fall = float(before.split()[0].replace("\u2212", "-")) - float(
+            note.inner_text().split()[0].replace("\u2212", "-")
+        )
+        assert fall == pytest.approx(6.0, abs=0.11)  # both are shown with one decimal
+        expect(page.locator("#now-detail")).to_contain_text(f"{note.inner_text()} before levelling")
+        expect(page.get_by_role("button", name="Pause")).to_be_visible()
+        assert [row(page, f"remix:{name}").locator(".note").inner_text() for name in ("baseline", "e016")] == others
+        assert len([url for url in asked if url.endswith(".flac")]) == 1  # nothing else was loaded anew
+        assert len([url for url in asked if url.endswith("/api/clips")]) == 2
+
+
+def test_what_is_loaded_plays_on_where_its_file_is_damaged_meanwhile(browser, own, own_server):
+    with room(browser, own_server, except_for=("status of 422",)) as page:
+        file = remix_file(own, "L5040")
+        part = file.read_bytes()[:40]
+        # The page asks only when it is through with the answer before.
+        for damage in (lambda: file.write_bytes(part), file.unlink, lambda: None):
+            with page.expect_response("**/api/clips"), elsewhere(page):
+                damage()
+            page.locator('input[value="remix:e016"]').check()
+            page.locator('input[value="remix:baseline"]').check()
+            expect(page.locator("#now")).to_have_text("baseline")
+            expect(page.locator(LOADED)).to_have_count(3)
+            expect(page.locator("#room-error")).to_be_hidden()
 
 
 def test_a_run_without_separated_stems_says_so_to_who_draws_an_audiogram(browser, server):
-    mixture = [{"id": "mixture", "label": "Mixture", "group": "Unprocessed", "start_s": 0, "end_s": DURATION_S}]
+    mixture = [{"id": "mixture", "label": "Mixture", "group": "Unprocessed", "start_s": 0, "end_s": TWO_SONGS_S}]
     with room(browser, server, address="#version=remix:baseline") as page:
         page.route("**/versions?listener=custom-*", lambda route: route.fulfill(json=mixture))
         page.get_by_label("Start from").select_option("N3")

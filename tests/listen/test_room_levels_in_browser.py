@@ -81,13 +81,14 @@ STAND_IN = """
   const {Passage} = await import("/pages/room_passage.js");
   const gains = new Map();
   const coming = [];
+  const loaded = (id, gain, error) => (error ? Promise.reject(error) : (gains.set(id, gain), true));
   const player = {
     duration: 60, selected: null,
     get ids() { return [...gains.keys()]; },
     has: (id) => gains.has(id),
     setGain: (id, gain) => gains.set(id, gain),
     unload: (id) => gains.delete(id),
-    load: (id, url, {gain}) => new Promise((resolve) => coming.push(() => { gains.set(id, gain); resolve(true); })),
+    load: (id, url, {gain}) => new Promise((resolve) => coming.push((error) => resolve(loaded(id, gain, error)))),
   };
   const next = async () => {
     while (coming.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -109,6 +110,20 @@ SWAP = f"""async () => {{{STAND_IN}
   return {{loud, meanwhile, soft: gains.get("a"), told: passage.loudness("a")}};
 }}"""
 
+LOST = f"""async (status) => {{{STAND_IN}
+  let job = passage.fetch({{simulator: null}}, ["a"]);
+  (await next())();
+  await job;
+  const before = gains.get("a");
+  job = passage.fetch({{simulator: null}}, ["b", "c"]);
+  const [b, c] = [await next(), await next()];
+  const meanwhile = gains.get("a");
+  b(Object.assign(new Error("the sound did not come"), {{status}}));
+  c();
+  const failed = await job;
+  return {{before, meanwhile, after: gains.get("a"), failed: failed.map(({{error}}) => error), loaded: player.ids}};
+}}"""
+
 MANY = f"""async (names) => {{{STAND_IN}
   const most = [];
   for (const name of names) {{
@@ -121,6 +136,12 @@ MANY = f"""async (names) => {{{STAND_IN}
   }}
   return {{most: Math.max(...most), left: player.ids}};
 }}"""
+
+
+CLIPS = """async (request) => {
+  const api = await import("/pages/room_api.js");
+  return (await api.clips(request)).clips.map(({version}) => version);
+}"""
 
 
 PARTS = f"""async () => {{{STAND_IN}
@@ -154,6 +175,31 @@ def test_a_loud_version_is_not_raised_for_the_soft_one_that_replaces_it(browser,
     assert found["meanwhile"] <= found["loud"]
     assert found["soft"] == pytest.approx(10.0)
     assert found["told"] == -40.0
+
+
+@pytest.mark.parametrize("status", [0, 500])
+def test_what_did_not_come_lowers_nothing_as_if_it_were_still_coming(browser, server, status):
+    parts = {"clips": [clip_of("b", 0.0, 100.0), clip_of("c", -20.0, 0.1)], "failed": []}
+    answers = [clip_answer("a", -20.0, 0.1), json.dumps(parts)]
+    with room(browser, server) as page:
+        page.route("**/api/clips", lambda route: route.fulfill(content_type="application/json", body=answers.pop(0)))
+        found = page.evaluate(LOST, status)
+    assert found["failed"] == ["b: the sound did not come; choose it again"]
+    assert found["loaded"] == ["a", "c"]
+    assert found["meanwhile"] < 0.2 * found["before"]  # whoever chooses b is not to be startled
+    assert found["after"] == found["before"]
+
+
+def test_more_versions_than_the_server_takes_at_once_are_asked_for_in_parts(browser, server):
+    with room(browser, server) as page:
+        sizes: list[int] = []
+        page.on("request", lambda one: sizes.append(len(one.post_data_json["versions"])) if one.post_data else None)
+        passage = {"song": page.locator("#song").input_value(), "listener": "L5040", "start_s": 0, "duration_s": 1}
+        for simulator, n_versions in ((None, 60), ("simple", 10)):
+            versions = ["mixture", "clean:bass"] * (n_versions // 2)
+            asked = {**passage, "versions": versions, "simulator": simulator}
+            assert page.evaluate(CLIPS, asked) == versions
+    assert sizes == [48, 12, 4, 4, 2]
 
 
 def test_the_loudness_before_a_loss_is_that_of_the_same_version(browser, server):

@@ -88,11 +88,12 @@ function showPeople(people) {
 }
 
 function row(person) {
-  const { number, listener, severity, state, n_done: nDone, n_trials: nTrials } = person;
+  const { number, label, listener, severity, state, n_done: nDone, n_trials: nTrials } = person;
   // Roles, as the cards of a phone are no table to a browser otherwise.
   const cell = (name, content) => make("td", { role: "cell", "data-name": name }, content);
   return make("tr", { role: "row" },
     make("th", { scope: "row", role: "rowheader", "data-name": "No." }, String(number)),
+    cell("Label", label ?? ""),
     cell("Listener", `${listener} (${severity})`),
     cell("State", state),
     cell("Answered", `${nDone} of ${nTrials}`),
@@ -100,12 +101,15 @@ function row(person) {
     cell("Data", actions(person)));
 }
 
-function linkCell({ number, link }) {
-  const url = new URL(link, location.origin).href;
-  const name = `Link of participant ${number}`;
+/** A participant in words, the organiser's label among them. */
+const called = ({ number, label }) => `participant ${number}${label ? ` (${label})` : ""}`;
+
+function linkCell(person) {
+  const url = new URL(person.link, location.origin).href;
+  const name = `Link of ${called(person)}`;
   const field = make("input", { type: "text", readonly: "", value: url, "aria-label": name });
   field.addEventListener("focus", () => field.select());
-  const copy = make("button", { type: "button", "aria-label": `Copy the link of participant ${number}` }, "Copy");
+  const copy = make("button", { type: "button", "aria-label": `Copy the link of ${called(person)}` }, "Copy");
   copy.addEventListener("click", () => attempt(() => copyText(field, `${name} copied.`)));
   return make("div", { class: "admin-link" }, field, copy);
 }
@@ -121,25 +125,26 @@ async function copyText(field, done) {
   }
 }
 
-function actions({ number }) {
+function actions(person) {
+  const { number } = person;
   const url = `/api/admin/participants/${number}/export`;
   const save = make("a", {
     class: "button", href: url, download: `participant-${number}.json`,
-    "aria-label": `Export the data of participant ${number}`,
+    "aria-label": `Export the data of ${called(person)}`,
   }, "Export");
   const remove = make("button", {
-    type: "button", class: "admin-delete", "aria-label": `Delete participant ${number}`,
+    type: "button", class: "admin-delete", "aria-label": `Delete ${called(person)}`,
   }, "Delete");
-  remove.addEventListener("click", () => attempt(() => deletePerson(number)));
+  remove.addEventListener("click", () => attempt(() => deletePerson(person)));
   return make("div", { class: "admin-actions" }, save, remove);
 }
 
-async function deletePerson(number) {
-  byId("delete-text").textContent = `All answers, the audiogram and the link of participant ${number} are removed `
+async function deletePerson(person) {
+  byId("delete-text").textContent = `All answers, the audiogram and the link of ${called(person)} are removed `
     + "for good. Export them first if they were asked for.";
   if (await choice(byId("delete-dialog")) !== "delete") return;
-  await ask(`participants/${number}`, { method: "DELETE" });
-  say(`Participant ${number} is deleted.`);
+  await ask(`participants/${person.number}`, { method: "DELETE" });
+  say(`Participant ${person.number} is deleted.`);
   await refresh();
   byId("refresh").focus();
 }
@@ -182,10 +187,15 @@ function hearing() {
 }
 
 async function add() {
-  const person = await ask("participants", { method: "POST", body: hearing() });
-  byId("listener").value = "";
+  const [count, label] = [byId("count").valueAsNumber, byId("label").value.trim()];
+  const body = { ...hearing(), count, ...(label && { label }) };
+  const { participants: people } = await ask("participants", { method: "POST", body });
+  for (const id of ["listener", "label"]) byId(id).value = "";
+  byId("count").value = "1";
   await refresh();
-  say(`Participant ${person?.number ?? ""} is added. The link is in the table.`);
+  const [first, last] = [people[0].number, people.at(-1).number];
+  if (people.length === 1) say(`Participant ${first} is added. The link is in the table.`);
+  else say(`Participants ${first} to ${last} are added. Their links are in the table.`);
 }
 
 function listen() {

@@ -20,15 +20,25 @@ export function createContext(sampleRate = 44100) {
   return new AudioContext({ sampleRate, latencyHint: "interactive" });
 }
 
-/** The bytes of a file. Errors carry the `status` of the answer, 0 where none came. */
-async function fetched(url, signal) {
+/** The bytes of a file. Errors carry the `status` of the answer, 0 where none came or not all of it. */
+async function fetched(url, options) {
   try {
-    const response = await fetch(url, { signal });
+    const response = await fetch(url, options);
     if (response.ok) return await response.arrayBuffer();
-    throw Object.assign(new Error(`${url}: the server answered ${response.status}; choose it again`), { status: response.status });
+    throw Object.assign(new Error(`the server answered ${response.status} for the sound`), { status: response.status });
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    throw Object.assign(new Error("the sound did not come: is the server still running?"), { status: 0 });
+    throw Object.assign(new Error("the sound did not come"), { status: 0 });
+  }
+}
+
+/** The samples of a file: its errors are those of `fetched`, and one without a `status` where it is no sound. */
+async function decoded(context, url, options) {
+  const bytes = await fetched(url, options);
+  try {
+    return await context.decodeAudioData(bytes);
+  } catch {
+    throw new Error("the sound cannot be decoded");
   }
 }
 
@@ -129,13 +139,14 @@ export class Player {
 
   /**
    * Fetch and decode a version. One of that name is replaced in place, at the same position, while it plays.
-   * A later call for the same name wins over one that is still under way, which then gives false.
+   * A later call for the same name wins over one that is still under way, which then gives false. `isFresh`: not as the
+   * browser may have kept it.
    */
-  async load(id, url, { gain = 1, scale = 1, signal = undefined } = {}) {
+  async load(id, url, { gain = 1, scale = 1, signal = undefined, isFresh = false } = {}) {
     const ticket = Symbol(id);
     this.#loading.set(id, ticket);
     try {
-      const buffer = await this.#context.decodeAudioData(await fetched(url, signal));
+      const buffer = await decoded(this.#context, url, { signal, cache: isFresh ? "reload" : "default" });
       // Decoding cannot be stopped: what was dropped in the meantime must not be taken for what was asked for since.
       if (signal?.aborted || this.#loading.get(id) !== ticket) return false;
       this.add(id, buffer, { gain, scale });

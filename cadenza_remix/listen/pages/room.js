@@ -56,7 +56,7 @@ class Room {
     const chains = description.systems.filter(({ chain }) => chain);
     const notes = new Map(chains.map(({ name, chain }) => [`remix:${name}`, chainText(chain)]));
     this.list = new VersionList(notes, (id) => this.choose(id));
-    this.passage = new Passage(this.player, (id, state) => this.mark(id, state));
+    this.passage = new Passage(this.player, (id, state) => this.mark(id, state), (id) => this.list.label(id));
     this.editor = new AudiogramEditor({
       standards: description.standard_audiograms,
       onedit: (ears) => this.edits.hear(ears),
@@ -124,7 +124,17 @@ class Room {
       former: () => this.back(),
       help: () => byId("help").showModal(),
     });
+    // Whoever comes back to the page may have made a run again meanwhile.
+    addEventListener("focus", () => this.lookAgain());
+    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.lookAgain());
     this.tellMatched();
+  }
+
+  /** What is loaded is heard as it is by now. */
+  async lookAgain() {
+    if (!this.state.song) return;
+    const failed = await this.passage.lookAgain(this.request());
+    if (failed.length > 0) tell(byId("room-error"), failureText(failed));
   }
 
   request() {

@@ -4,6 +4,10 @@
 const TRIES = 4;
 const LONGEST_WAIT_S = 5;
 
+/** So many versions does the server take in one request, and so many where the simulator is a slow one. */
+const MOST_VERSIONS = 48;
+const MOST_SIMULATED = 4;
+
 /** Statuses of what is there and cannot be made: a file is damaged, a disk is full. To ask again at once is of no use. */
 const CANNOT = [422, 500];
 
@@ -46,11 +50,26 @@ async function ask(path, { method = "GET", body = undefined, signal = undefined,
 const part = encodeURIComponent;
 
 export const room = (signal) => ask("/api/room", { signal });
+
+/** Whether the server answers at all, whatever it says. */
+export const isThere = (signal) => ask("/api/room", { signal, tries: 1 }).then(() => true, ({ status }) => status > 0);
+
 export const versions = (song, listener, signal) =>
   ask(`/api/songs/${part(song)}/versions?listener=${part(listener)}`, { signal });
 
 /** `clips`, and `failed`: versions that cannot be made, each with an `error`. No answer at all is an error as elsewhere. */
 export async function clips(request, signal) {
+  const most = request.simulator ? MOST_SIMULATED : MOST_VERSIONS;
+  const all = { clips: [], failed: [] };
+  for (let first = 0; first < request.versions.length; first += most) {
+    const some = await someClips({ ...request, versions: request.versions.slice(first, first + most) }, signal);
+    all.clips.push(...some.clips);
+    all.failed.push(...some.failed);
+  }
+  return all;
+}
+
+async function someClips(request, signal) {
   try {
     return await ask("/api/clips", { method: "POST", body: request, signal });
   } catch (error) {

@@ -21,7 +21,7 @@ export async function isBack(signal) {
   tell(byId("room-error"), GONE);
   while (!signal.aborted) {
     await pause(LOOK_EVERY_MS, signal);
-    if (await api.room(signal).then(() => true, (error) => error.status > 0)) break;
+    if (await api.isThere(signal)) break;
   }
   if (!signal.aborted) tell(byId("room-error"), null);
   return !signal.aborted;

@@ -18,11 +18,15 @@ export class Passage {
   #urls = new Map();
   #recent = [];
   #job = new AbortController();
+  #nAsking = 0;
+  /** Of what did not come or was no sound: the browser may have kept it so. */
+  #lost = new Set();
 
-  /** `onmark(version, state)` is told "loading", "loaded" or "failed" of each version. */
-  constructor(player, onmark) {
+  /** `onmark(version, state)` is told "loading", "loaded" or "failed" of each version; `label(version)` is its name. */
+  constructor(player, onmark, label = (version) => version) {
     this.#player = player;
     this.onmark = onmark;
+    this.label = label;
     this.isMatched = true;
   }
 
@@ -32,6 +36,7 @@ export class Passage {
     this.#player.clear();
     this.#clips.clear();
     this.#urls.clear();
+    this.#lost.clear();
     this.#recent = [];
   }
 
@@ -81,27 +86,57 @@ export class Passage {
 
   /**
    * Have the server make these versions, and load them. One that is loaded already is replaced where it plays.
-   * Gives those that cannot be made, each with its `error`, or null when nothing of it was wanted any more by the time it
-   * was there.
+   * Gives those that cannot be made or did not come, each with its `error`, or null when nothing of it was wanted any more
+   * by the time it was there. Throws where it is not theirs: the server is gone, or has forgotten what it made.
    */
   async fetch(request, ids) {
     const { signal } = this.#job;
     if (ids.length === 0) return [];
+    this.#nAsking += 1;
     for (const id of ids) this.onmark(id, "loading");
     try {
       const { clips, failed } = await this.#made(request, ids, signal);
       signal.throwIfAborted();
       for (const { version } of failed) this.#fail(version);
-      for (const clip of clips) this.#coming.set(clip.version, clip);
-      // Levels that must fall do so before anything new is heard.
-      this.#level();
-      await Promise.all(clips.map((clip) => this.#load(clip, request.simulator, signal)));
-      return signal.aborted ? null : failed;
+      const lost = await this.#loadAll(clips, request.simulator, signal);
+      return signal.aborted ? null : [...failed, ...lost];
     } catch (error) {
       if (signal.aborted) return null;
-      for (const id of ids) this.onmark(id, this.#urls.has(id) ? "loaded" : "failed");
+      this.#markAgain(ids);
       throw error;
+    } finally {
+      this.#nAsking -= 1;
     }
+  }
+
+  /**
+   * Ask again for what is loaded: the clip of a file that was replaced meanwhile takes the place of the former one. Gives
+   * those that did not come. What cannot be made any more plays on as it is loaded, as it does where the server is gone.
+   */
+  async lookAgain(request) {
+    const { signal } = this.#job;
+    const ids = this.#player.ids.filter((id) => this.has(id));
+    if (ids.length === 0 || this.#nAsking > 0) return [];
+    this.#nAsking += 1;
+    let replaced = [];
+    try {
+      const { clips } = await this.#made(request, ids, signal);
+      signal.throwIfAborted();
+      replaced = clips.filter(({ version, url }) => this.has(version) && this.#urls.get(version).url !== url);
+      for (const { version } of replaced) this.onmark(version, "loading");
+      return await this.#loadAll(replaced, request.simulator, signal);
+    } catch (error) {
+      if (signal.aborted) return [];
+      this.#markAgain(replaced.map(({ version }) => version));
+      if (error.status === undefined) throw error;
+      return [];
+    } finally {
+      this.#nAsking -= 1;
+    }
+  }
+
+  #markAgain(ids) {
+    for (const id of ids) this.onmark(id, this.#urls.has(id) ? "loaded" : "failed");
   }
 
   /**
@@ -125,25 +160,56 @@ export class Passage {
 
   /** What is loaded of it belongs to another listener or way of hearing: it is not heard but where it sounds already. */
   #fail(id) {
+    this.#coming.delete(id);
     this.#urls.delete(id);
     if (id !== this.#player.selected) this.#forget(id);
     this.onmark(id, "failed");
   }
 
   #forget(id) {
+    this.#coming.delete(id);
     this.#recent = this.#recent.filter((one) => one !== id);
     this.#player.unload(id);
     this.#clips.delete(id);
     this.#urls.delete(id);
   }
 
+  /** Load clips, all at once; gives those that did not come, each with its `error`. Throws as `fetch` does. */
+  async #loadAll(clips, simulator, signal) {
+    for (const clip of clips) this.#coming.set(clip.version, clip);
+    // Levels that must fall do so before anything new is heard.
+    this.#level();
+    let answer = null;
+    const isThere = () => (answer ??= api.isThere(signal));
+    const load = (clip) => this.#load(clip, simulator, signal).then(() => null, (error) => this.#lose(clip, error, isThere, signal));
+    const lost = (await Promise.all(clips.map(load))).filter((one) => one !== null);
+    const ofServer = lost.find(({ status }) => status === 0 || status === 404);
+    if (ofServer) throw Object.assign(new Error(ofServer.error), { status: ofServer.status });
+    return lost;
+  }
+
+  /** A clip did not come, or is no sound: it is on its way no longer. Gives null where nobody waits for it any more. */
+  async #lose(clip, { status, message }, isThere, signal) {
+    const { version, url } = clip;
+    const isServerGone = status === 0 && !(await isThere());
+    if (signal.aborted || this.#coming.get(version) !== clip) return null;
+    this.#coming.delete(version);
+    this.#lost.add(url);
+    if (!isServerGone) this.#fail(version);
+    this.#level();
+    const error = `${this.label(version)}: ${message}; choose it again`;
+    return { version, error, status: status === 0 && !isServerGone ? null : status };
+  }
+
   async #load(clip, simulator, signal) {
     const { version, url, scale_lin } = clip;
     if (this.#urls.get(version)?.url !== url || !this.#player.has(version)) {
       const gain = this.#gains().get(clip);
-      const isLoaded = await this.#player.load(version, url, { gain, scale: scale_lin, signal });
+      const isFresh = this.#lost.has(url);
+      const isLoaded = await this.#player.load(version, url, { gain, scale: scale_lin, signal, isFresh });
       if (!isLoaded) return;
       this.#urls.set(version, { url, simulator });
+      this.#lost.delete(url);
     }
     // Only now: until it was there, its former clip sounded, which has a loudness of its own.
     this.#clips.set(version, clip);

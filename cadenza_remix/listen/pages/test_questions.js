@@ -2,7 +2,7 @@
 
 import { allow, byId, isAllowed, make, setText, showView } from "./test_dom.js";
 import { QuestionsDraft } from "./test_draft.js";
-import { Refused } from "./test_server.js";
+import { SentPage } from "./test_sending.js";
 
 const LONGEST_ANSWER = 2000;
 const NUMBER = /^[+\-−]?(\d+([.,]\d*)?|[.,]\d+)$/;
@@ -171,36 +171,24 @@ const intro = (questions) => {
 };
 
 /** The form with all questions. */
-export class QuestionsPage {
+export class QuestionsPage extends SentPage {
   /** session: {token, server, isSaving}; questions as the server gives them. */
   constructor(session, questions) {
-    this.session = session;
-    this.draft = new QuestionsDraft(session.token);
+    super(session, new QuestionsDraft(session.token));
     this.questions = questions.map((asked, place) => new KINDS[asked.kind](asked, place, this.draft));
     setText(byId("questions-intro"), intro(questions));
     byId("questions").replaceChildren(...this.questions.map((question) => question.build()));
-    this.ending = new AbortController();
   }
 
-  /** Resolves when the answers are saved, or when the server says that they had been given before. */
-  run() {
-    return new Promise((resolve, reject) => {
-      this.finish = (action) => { this.end(); action(resolve, reject); };
-      const { signal } = this.ending;
-      const form = byId("questions-form");
-      form.addEventListener("submit", (event) => { event.preventDefault(); this.submit(); }, { signal });
-      form.addEventListener("input", () => {
-        if (this.questions.every(({ fault }) => fault.hidden)) setText(byId("questions-why"), "");
-      }, { signal });
-      this.unlock("");
-      showView("questions");
-      if (this.draft.data.answer) this.send();
-    });
-  }
-
-  end() {
-    this.session.isSaving = false;
-    this.ending.abort();
+  build() {
+    const { signal } = this.ending;
+    const form = byId("questions-form");
+    form.addEventListener("submit", (event) => { event.preventDefault(); this.submit(); }, { signal });
+    form.addEventListener("input", () => {
+      if (this.questions.every(({ fault }) => fault.hidden)) setText(byId("questions-why"), "");
+    }, { signal });
+    this.offer("");
+    showView("questions");
   }
 
   submit() {
@@ -215,43 +203,25 @@ export class QuestionsPage {
       return;
     }
     const given = this.questions.map((question) => [question.asked.id, question.answer()]);
-    this.draft.data.answer = Object.fromEntries(given.filter(([, answer]) => answer !== null));
-    this.draft.save();
     byId("questions-send").focus(); // what is asked is out of reach from now on
-    this.send();
+    this.confirmed(Object.fromEntries(given.filter(([, answer]) => answer !== null)));
   }
 
-  /** Sends the answers until the server has them; the same answers sent twice count once. */
-  async send() {
-    this.session.isSaving = true;
+  post(answer) { return this.session.server.answerQuestions(answer); }
+
+  lock() {
     byId("questions").inert = true;
     allow(byId("questions-send"), false);
     setText(byId("questions-send"), "Saving …");
     setText(byId("questions-why"), "Saving your answers …");
-    try {
-      await this.session.server.answerQuestions(this.draft.data.answer);
-      this.draft.forget();
-      this.finish((resolve) => resolve("saved"));
-    } catch (error) {
-      this.refused(error);
-    }
   }
 
-  refused(error) {
-    if (!(error instanceof Refused) || [401, 403, 404, 410].includes(error.status)) {
-      this.finish((_, reject) => reject(error));
-    } else if (error.status === 409) {
-      this.draft.forget();
-      this.finish((resolve) => resolve("answered before"));
-    } else {
-      this.draft.clearAnswer();
-      const why = error.status === 413 ? "the texts are too long together. Please shorten them." : error.message;
-      this.unlock(`Not saved: ${why}`);
-    }
+  unlock({ status, message }) {
+    this.offer(`Not saved: ${status === 413 ? "the texts are too long together. Please shorten them." : message}`);
   }
 
-  unlock(why) {
-    this.session.isSaving = false;
+  /** What is asked can be answered, and sent. */
+  offer(why) {
     byId("questions").inert = false;
     allow(byId("questions-send"), true);
     setText(byId("questions-send"), SEND);

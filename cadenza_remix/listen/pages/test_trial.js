@@ -4,31 +4,21 @@ import { BOARDS } from "./test_boards.js";
 import { allow, announce, byId, isAllowed, setText, showView } from "./test_dom.js";
 import { Draft, rememberVolume, rememberedVolume } from "./test_draft.js";
 import { Player } from "./player.js";
-import { Refused } from "./test_server.js";
+import { SentPage } from "./test_sending.js";
 import { Transport, showKeys } from "./test_transport.js";
 
-export class TrialPage {
+export class TrialPage extends SentPage {
   /** session: {token, state, server, level, isSaving}; trial as the server gives it; player with its sounds loaded. */
   constructor(session, trial, player, draft) {
-    Object.assign(this, { session, trial, player, draft });
+    super(session, draft);
+    Object.assign(this, { trial, player });
     this.allowsNoPreference = session.state.allow_no_preference;
-    this.ending = new AbortController();
     // What was done before a reload counts too.
     this.started = performance.now() - 1000 * draft.data.seconds;
   }
 
-  /** Resolves when the trial is confirmed, or when the server says that it is another's turn. */
-  run() {
-    return new Promise((resolve, reject) => {
-      this.finish = (action) => { this.end(); action(resolve, reject); };
-      this.build();
-      if (this.draft.data.answer) this.send();
-    });
-  }
-
   end() {
-    this.session.isSaving = false;
-    this.ending.abort();
+    super.end();
     this.player.clear();
   }
 
@@ -60,8 +50,8 @@ export class TrialPage {
     const { trial, session } = this;
     // Trials are counted through, training first.
     const { n_training: nTraining, n_trials: nTrials } = session.state;
-    const place = trial.is_training ? `Training ${trial.trial} of ${nTraining}`
-      : `Page ${trial.trial - nTraining} of ${nTrials - nTraining}`;
+    const place = trial.is_training ? `Training ${trial.place} of ${nTraining}`
+      : `Page ${trial.place - nTraining} of ${nTrials - nTraining}`;
     setText(byId("trial-heading"), trial.song ? `${place}: ${trial.song}` : place);
     setText(byId("trial-task"), task);
     setText(byId("confirm"), "Confirm and go on");
@@ -142,47 +132,25 @@ export class TrialPage {
     }
     this.keepTime();
     const { labels } = this.board;
-    this.draft.data.answer = {
+    this.confirmed({
       ratings: this.board.ratings(),
       seconds: this.draft.data.seconds,
       n_plays: Object.fromEntries(labels.map((label) => [label, this.draft.plays(label)])),
-    };
-    this.draft.save();
-    this.send();
+    });
   }
 
-  /** Sends the confirmed answer until the server has it; the same answer sent twice is one answer. */
-  async send() {
-    this.session.isSaving = true;
+  post(answer) { return this.session.server.confirm(this.trial.trial, answer); }
+
+  lock() {
     this.player.pause();
     byId("stimuli").inert = true;
     allow(byId("confirm"), false);
     setText(byId("confirm"), "Saving …");
     setText(byId("why"), "Saving your answer …");
     setText(byId("hint"), "");
-    try {
-      await this.session.server.confirm(this.trial.trial, this.draft.data.answer);
-      this.draft.forget();
-      this.finish((resolve) => resolve("saved"));
-    } catch (error) {
-      this.refused(error);
-    }
-  }
-
-  refused(error) {
-    if (!(error instanceof Refused) || [401, 403, 404, 410].includes(error.status)) {
-      this.finish((_, reject) => reject(error));
-    } else if (error.status === 409) {
-      this.draft.forget();
-      this.finish((resolve) => resolve("answered before"));
-    } else {
-      this.unlock(error);
-    }
   }
 
   unlock(error) {
-    this.session.isSaving = false;
-    this.draft.clearAnswer();
     byId("stimuli").inert = false;
     setText(byId("confirm"), "Confirm and go on");
     this.showMissing();

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from cadenza_remix.errors import InputError
-from cadenza_remix.listen.panel.config import participant_from
+from cadenza_remix.listen.panel.additions import addition_from
 from cadenza_remix.listen.panel.panel import Panel
 
 COOKIE = "cadenza_admin"
@@ -104,7 +104,7 @@ def admin_router(panel: Panel, *, route_class: type[APIRoute] = APIRoute) -> API
         if not attempts.begin(address):
             wait = {"retry-after": str(round(WITHIN_S))}
             raise HTTPException(429, "too many wrong tokens; wait a minute", headers=wait)
-        if not panel.is_admin(token):
+        if not panel.roster.is_admin(token):
             raise HTTPException(401, "wrong token")
         attempts.succeeded(address)
         answer = JSONResponse({"ok": True})
@@ -136,7 +136,7 @@ def _add_inside(inside: APIRouter, panel: Panel) -> None:
 
     @inside.post("/participants", status_code=201)
     def add(body: JsonObject) -> dict[str, Any]:
-        return panel.entry(panel.add_participant(participant_from(body)))
+        return {"participants": panel.add(addition_from(body))}
 
     @inside.get("/participants/{number}/export")
     def export(number: Number) -> Response:

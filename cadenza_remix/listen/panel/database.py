@@ -39,6 +39,15 @@ _QUESTIONS = (
     " ON DELETE CASCADE, question TEXT NOT NULL, value NOT NULL, PRIMARY KEY(participant, question))"
 )
 
+_LABELS = (
+    "CREATE TABLE IF NOT EXISTS participant_labels(participant INTEGER PRIMARY KEY REFERENCES participants(number)"
+    " ON DELETE CASCADE, label TEXT NOT NULL)"
+)
+
+
+class HeldError(InputError):
+    """Another server holds the file of answers."""
+
 
 def make_tables(db: sqlite3.Connection) -> None:
     """Make the tables of an empty file, and mark it as what it is."""
@@ -65,13 +74,14 @@ def keep_last_number(db: sqlite3.Connection) -> None:
         db.execute("UPDATE test SET last_number=?", (max(highest, n_first),))
 
 
-def keep_questions(db: sqlite3.Connection) -> None:
-    """See to it that the file has a place for answers to questions.
+def keep_later_tables(db: sqlite3.Connection) -> None:
+    """See to it that the file has a place for answers to questions, and for the organiser's labels.
 
-    Files that earlier programs made get it, and keep their ``VERSION``: those programs open a file with one table more,
-    and delete a participant's answers with the participant.
+    Files that earlier programs made get it, and keep their ``VERSION``: those programs open a file with more tables,
+    and delete what these hold of a participant with the participant.
     """
     db.execute(_QUESTIONS)
+    db.execute(_LABELS)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -121,11 +131,12 @@ def lock_results(path: Path) -> int:
 
     Raises
     ------
-    InputError
+    HeldError
         Another server has it.
     OutputError
         The file system knows no locks, or the lock's file cannot be made.
     """
+    make_folder(path.parent)
     lock = _lock_file(path)
     while True:
         try:
@@ -136,7 +147,7 @@ def lock_results(path: Path) -> int:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
-            raise InputError("another server holds this test", where=path, expected="one server at a time") from None
+            raise HeldError("another server holds this test", where=path, expected="one server at a time") from None
         except OSError as error:
             os.close(handle)
             raise OutputError(f"{lock}: cannot be locked: {error.strerror}") from error
@@ -155,18 +166,21 @@ def _lock_file(path: Path) -> Path:
     return path.with_name(f"{path.name}-lock")
 
 
-def check_same(stored: Mapping[str, Any], settings: Mapping[str, Any], path: Path) -> None:
-    """Refuse settings that differ from those under which the file was made, naming all that do."""
+def changed_keys(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Return the keys in which settings differ from those under which a file was made."""
     keys = dict.fromkeys((*stored, *settings))
-    changed = [key for key in keys if key not in _NOT_COMPARED and stored.get(key) != settings.get(key)]
-    if not changed:
-        return
+    return [key for key in keys if key not in _NOT_COMPARED and stored.get(key) != settings.get(key)]
+
+
+def other_settings(stored: Mapping[str, Any], settings: Mapping[str, Any], path: Path) -> InputError:
+    """Return the error for settings that differ from those under which the file was made, naming all that do."""
+    changed = changed_keys(stored, settings)
     if changed == ["participants"]:
         advice = "leave them as they were, and add people on the administrators' page"
     else:
         advice = "a changed test needs another file; one without answers can be deleted"
     verb = "differs" if len(changed) == 1 else "differ"
-    raise InputError(
+    return InputError(
         f"made under other settings: {', '.join(changed)} {verb} ({advice})",
         where=path,
         expected=_short(stored.get(changed[0])),

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import hmac
 import io
-import os
-import secrets
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -16,30 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cadenza_remix.errors import InputError, unknown_name
-from cadenza_remix.hearing.audiogram import Listener
 from cadenza_remix.hearing.severity import listener_grade
 from cadenza_remix.listen.clips import ClipStore
 from cadenza_remix.listen.library import Library, listener_name
+from cadenza_remix.listen.panel.additions import Addition
 from cadenza_remix.listen.panel.answers import answer_from, volume_from
-from cadenza_remix.listen.panel.config import (
-    MOST_PARTICIPANTS,
-    ParticipantChoice,
-    TestSettings,
-    load_test,
-    plain_audiogram,
-)
-from cadenza_remix.listen.panel.database import lock_results, unlock_results
 from cadenza_remix.listen.panel.design import plan_trials
+from cadenza_remix.listen.panel.new_rows import ConflictError
 from cadenza_remix.listen.panel.questions import answers_from, harmless_in_a_spreadsheet
 from cadenza_remix.listen.panel.records import Participant, PlannedTrial
-from cadenza_remix.listen.panel.selection import check_listener, check_systems, passages_of
+from cadenza_remix.listen.panel.roster import Roster
 from cadenza_remix.listen.panel.stimuli import MAX_LOUDNESS_LUFS, StimulusMaker, TrialSounds
-from cadenza_remix.listen.panel.store import ConflictError, NotThereError, PanelStore
-from cadenza_remix.runs.finished import FinishedRun, find_all_runs
+from cadenza_remix.listen.panel.store import NotThereError
+from cadenza_remix.runs.finished import FinishedRun
 
-ADMIN_TOKEN_VARIABLE = "CADENZA_ADMIN_TOKEN"
-_SHORTEST_TOKEN = 16
 _CONTINUES = {"ready": "trial", "break": "trial"}
 
 NOTICE = (
@@ -71,10 +56,8 @@ class Panel:
 
     Parameters
     ----------
-    settings : TestSettings
-    library : Library
-        Of the test's runs.
-    store : PanelStore
+    roster : Roster
+        Closed with the panel.
     clips : ClipStore
         Shared with the server that sends the clips.
 
@@ -83,13 +66,11 @@ class Panel:
     Use `Panel.open`, which checks that the test can be held.
     """
 
-    def __init__(self, settings: TestSettings, library: Library, store: PanelStore, clips: ClipStore) -> None:
-        self.settings, self.library, self.store = settings, library, store
-        self._sounds = StimulusMaker(settings, library, clips)
-        self._passages = passages_of(settings, library)
-        self._admin_token: str | None = None
+    def __init__(self, roster: Roster, clips: ClipStore) -> None:
+        self.roster, self.settings, self.store = roster, roster.settings, roster.store
+        self.library, self._passages = roster.library, roster.planner.passages
+        self._sounds = StimulusMaker(self.settings, self.library, clips)
         self._opened = ExitStack()
-        self._adding = threading.Lock()
 
     @classmethod
     def open(
@@ -100,62 +81,20 @@ class Panel:
         clips: ClipStore,
         library_of: Callable[[Sequence[FinishedRun]], Library] = Library.from_runs,
     ) -> Panel:
-        """Open a test: a new one is set up with its participants, an old one goes on.
+        """Open a test for a server, and hold its file; parameters and errors are those of `Roster.open`.
 
         Parameters
         ----------
-        test : path
-            The settings; see `cadenza_remix.listen.panel.config`.
-        results : path, optional
-            The file of answers; the settings' name with the suffix ``.sqlite`` by default.
         clips : ClipStore
-        library_of : callable
-            Makes the library of the test's runs.
-
-        Raises
-        ------
-        InputError
-            Something in the settings is wrong, a system, song or listener is not there, or the answers in the file
-            were given under other settings, or another server holds the file.
+            Shared with the server that sends the clips.
         """
-        settings = load_test(test)
-        try:
-            library = library_of(find_all_runs(settings.runs))
-        except InputError as error:
-            raise InputError(f"run: {error}", where=test) from error
-        try:
-            check_systems(settings, library)
-            passages = passages_of(settings, library)
-            for choice in settings.participants:
-                check_listener(settings, library, _listener(library, choice), passages)
-        except InputError as error:
-            raise InputError(str(error), where=test) from error
-        store = PanelStore(results if results is not None else Path(test).with_suffix(".sqlite"), settings.to_dict())
         with ExitStack() as opened:  # closed again where something fails, by `close` otherwise
-            opened.callback(store.close)
-            opened.callback(unlock_results, store.path, lock_results(store.path))
-            panel = cls(settings, library, store, clips)
+            roster = Roster.open(test, results, library_of=library_of)
+            opened.callback(roster.close)
+            panel = cls(roster, clips)
             opened.callback(panel._sounds.close)
-            panel._set_up()
             panel._opened = opened.pop_all()
         return panel
-
-    def _set_up(self) -> None:
-        """Make the participants of the settings, once, and see to the administrators' token."""
-        given = os.environ.get(ADMIN_TOKEN_VARIABLE)
-        if given is not None and len(given) < _SHORTEST_TOKEN:
-            raise InputError(
-                "too short", where=ADMIN_TOKEN_VARIABLE, expected=f"{_SHORTEST_TOKEN} characters", found=len(given)
-            )
-        is_new = self.store.admin_token_hash is None
-        if is_new:  # the hash comes last: who was killed before it goes on here
-            n_made = self.store.next_number() - 1
-            for number, choice in enumerate(self.settings.participants[n_made:], start=n_made + 1):
-                self._add(number, choice)
-        if is_new or given is not None:
-            token = given or secrets.token_urlsafe(24)
-            self.store.set_admin_token_hash(_digest(token))
-            self._admin_token = None if given else token
 
     def close(self) -> None:
         """End the threads and close the file."""
@@ -167,9 +106,9 @@ class Panel:
         people = self.store.participants()
         return PanelLinks(
             participants={person.number: f"{base}{self.link(person)}" for person in people},
-            listeners={person.number: f"{listener_name(person.listener)}, {person.severity}" for person in people},
+            listeners={person.number: _whose(person) for person in people},
             admin=f"{base}/admin",
-            admin_token=self._admin_token,
+            admin_token=self.roster.admin_token,
         )
 
     @staticmethod
@@ -252,6 +191,7 @@ class Panel:
         self._prepare(person, beyond=trial.trial)
         return {
             "trial": trial.trial,
+            "place": person.n_done + 1,
             "of": person.n_trials,
             "is_training": trial.is_training,
             "song": trial.song,
@@ -266,7 +206,9 @@ class Panel:
         person = self.store.participant_of(token)
         trials = {trial.trial: trial for trial in self.store.trials(person.number)}
         if number not in trials:
-            raise NotThereError(f"there is no trial {number}: expected 1 to {person.n_trials}")
+            if number < min(trials, default=0):
+                raise ConflictError(f"trial {number} is a page of settings that were changed since")
+            raise NotThereError(f"there is no trial {number}: expected {min(trials)} to {max(trials)}")
         answer = answer_from(body, self.settings, trials[number])
         after = self.store.confirm(
             person.number,
@@ -287,41 +229,15 @@ class Panel:
     def _prepare(self, person: Participant, *, beyond: int = 0) -> None:
         """Begin with the sounds of the next page while this one is being read or rated."""
         trials = self.store.trials(person.number)
-        following = next((one for one in trials if one.trial > max(beyond, person.n_done)), None)
+        following = next((one for one in trials[person.n_done :] if one.trial > beyond), None)
         if following is not None:
             self._sounds.prepare(person, following)
 
     # what an administrator does
 
-    def is_admin(self, token: str) -> bool:
-        """Tell whether this is the administrators' token, in a time that tells nothing."""
-        return hmac.compare_digest(_digest(token), self.store.admin_token_hash or "")
-
-    def add_participant(self, choice: ParticipantChoice) -> Participant:
-        """Take in one more participant.
-
-        Raises
-        ------
-        InputError
-            There is no such listener, or a stimulus cannot be made for them.
-        ConflictError
-            There are too many.
-        """
-        with self._adding:  # two administrators at once: each gets a number
-            if len(self.store.participants()) >= MOST_PARTICIPANTS:
-                raise ConflictError(f"too many participants: at most {MOST_PARTICIPANTS}")
-            return self._add(self.store.next_number(), choice)
-
-    def _add(self, number: int, choice: ParticipantChoice) -> Participant:
-        listener = _listener(self.library, choice)
-        check_listener(self.settings, self.library, listener, self._passages)
-        return self.store.add_participant(
-            number,
-            listener=listener.id,
-            audiogram=plain_audiogram(listener.left, listener.right),
-            severity=listener_grade(listener),
-            trials=plan_trials(self.settings, number, self._passages),
-        )
+    def add(self, addition: Addition) -> list[dict[str, Any]]:
+        """Take in more participants, and return them as the administrators' page lists them."""
+        return [self.entry(person) for person in self.roster.add(addition)]
 
     def participants(self) -> list[dict[str, Any]]:
         """Return all participants as the administrators' page lists them."""
@@ -331,6 +247,7 @@ class Panel:
         """Return one participant as the administrators' page lists them."""
         return {
             "number": person.number,
+            "label": person.label,
             "link": self.link(person),
             "listener": listener_name(person.listener),
             "severity": person.severity,
@@ -361,19 +278,22 @@ class Panel:
 
     def delete(self, number: int) -> None:
         """Remove all that is known of a participant, the sounds made for them included."""
-        person = self.store.participant(number)
+        trials = [one.trial for one in self.store.trials(number)]
         try:
             self.store.delete(number)
         finally:
-            self._sounds.forget(number, n_trials=person.n_trials)
+            self._sounds.forget(number, trials=trials)
 
     def answers_csv(self) -> str:
         """Return all answers, one line for each value."""
         columns = (
             "participant", "listener", "severity", "trial", "is_training", "song", "start_s", "duration_s", "label",
-            "stimulus", "scale", "value", "seconds", "confirmed",
+            "stimulus", "scale", "value", "seconds", "confirmed", "participant_label",
         )  # fmt: skip
-        return _csv(columns, self.store.answers())
+        rows = self.store.answers()
+        for row in rows:
+            row["participant_label"] = harmless_in_a_spreadsheet(row["participant_label"])
+        return _csv(columns, rows)
 
     def questions_csv(self) -> str:
         """Return all answers to questions, one line for each; no text in them is a formula to a spreadsheet."""
@@ -381,7 +301,7 @@ class Panel:
             {key: harmless_in_a_spreadsheet(value) for key, value in row.items()}
             for row in self.store.question_answers()
         ]
-        return _csv(("participant", "listener", "question", "value"), rows)
+        return _csv(("participant", "listener", "question", "value", "participant_label"), rows)
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -392,14 +312,6 @@ def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _listener(library: Library, choice: ParticipantChoice) -> Listener:
-    if choice.left is not None and choice.right is not None:
-        return library.add_listener(choice.left, choice.right)
-    known = {listener.id: listener for listener in (*library.standard_listeners, *library.listeners)}
-    if choice.listener not in known:
-        raise unknown_name("listener", choice.listener, known)
-    return known[choice.listener]
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+def _whose(person: Participant) -> str:
+    """Return label, hearing and its grade in one line."""
+    return ", ".join(filter(None, (person.label, listener_name(person.listener), person.severity)))

@@ -18,8 +18,9 @@ from fastapi.routing import APIRoute
 
 from cadenza_remix.errors import CadenzaError
 from cadenza_remix.listen.panel.admin_api import admin_router
+from cadenza_remix.listen.panel.new_rows import ConflictError
 from cadenza_remix.listen.panel.panel import Panel
-from cadenza_remix.listen.panel.store import ConflictError, NotThereError, StoreError
+from cadenza_remix.listen.panel.store import NotThereError, StoreError
 from cadenza_remix.listen.security import error_response
 
 JsonObject = Annotated[dict[str, Any], Body()]

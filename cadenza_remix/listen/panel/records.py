@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,24 @@ class PlannedTrial:
 
 
 @dataclass(frozen=True)
+class NewParticipant:
+    """Somebody who is to take part: number, hearing, all pages in their order, and the organiser's label if any."""
+
+    number: int
+    listener: str
+    audiogram: Mapping[str, Any]
+    severity: str
+    trials: Sequence[PlannedTrial]
+    label: str | None = None
+
+
+@dataclass(frozen=True)
 class Participant:
     """One participant: an unguessable token, the hearing, how far they are; no name.
 
-    ``state`` is welcome, level, training, ready (the training is through, the test has not begun), trial, break,
-    questions (all is rated, and the test asks more) or done.
+    ``label`` is the organiser's own code, which participants never see. ``state`` is welcome, level, training, ready
+    (the training is through, the test has not begun), trial, break, questions (all is rated, and the test asks more) or
+    done.
     """
 
     number: int
@@ -39,6 +52,7 @@ class Participant:
     n_trials: int
     n_done: int
     n_training: int
+    label: str | None = None
 
 
 def participant_from(row: sqlite3.Row) -> Participant:

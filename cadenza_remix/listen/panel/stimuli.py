@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import string
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -110,8 +110,8 @@ class StimulusMaker:
 
         return _stimulus(self._clips.clip(_TONE_KEY, make), 1.0)
 
-    def forget(self, number: int, *, n_trials: int) -> None:
-        """Remove what was made for a participant who had so many pages."""
+    def forget(self, number: int, *, trials: Iterable[int]) -> None:
+        """Remove what was made for a participant who had these pages."""
         with self._lock:
             keys = [key for key in self._pages if key[0] == number]
             futures = [self._pages.pop(key) for key in keys]
@@ -119,7 +119,7 @@ class StimulusMaker:
         for future in futures:
             if not future.cancel():
                 wait([future])  # what is being made now would be left behind
-        for trial in range(1, n_trials + 1):
+        for trial in trials:
             for label in ("reference", *string.ascii_uppercase[:MOST_STIMULI]):
                 self._clips.forget(_key(number, trial, label))
 

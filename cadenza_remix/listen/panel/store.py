@@ -8,7 +8,6 @@ bytes go as well. One connection behind a lock serves all threads.
 from __future__ import annotations
 
 import json
-import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,16 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from cadenza_remix.errors import CadenzaError, OutputError
-from cadenza_remix.listen.panel.database import check_same, connect, keep_last_number, keep_questions, make_tables
-from cadenza_remix.listen.panel.records import Participant, PlannedTrial, participant_from, trial_from
-
-_TOKEN_BYTES = 24
+from cadenza_remix.listen.panel.changed_settings import Planner, SettingsChange, has_answers, replace_settings
+from cadenza_remix.listen.panel.database import (
+    changed_keys,
+    connect,
+    keep_last_number,
+    keep_later_tables,
+    make_tables,
+    other_settings,
+)
+from cadenza_remix.listen.panel.new_rows import ConflictError, add_rows
+from cadenza_remix.listen.panel.records import NewParticipant, Participant, PlannedTrial, participant_from, trial_from
 
 Ratings = Mapping[str, Mapping[str, float]]
-
-
-class ConflictError(CadenzaError):
-    """The test does not stand where this request thinks it does."""
 
 
 class StoreError(OutputError):
@@ -47,22 +49,33 @@ class PanelStore:
         Made where it is missing, readable by its owner alone (it holds the participants' links and audiograms).
     settings : mapping
         Plain values (`TestSettings.to_dict`): kept in a new file, compared with those of an old one.
+    planner : Planner, optional
+        Plans anew for everybody in a file that was made under other settings and holds no answer. Who gives one holds
+        the file (`lock_results`). Without one, other settings are always refused.
+
+    Attributes
+    ----------
+    change : SettingsChange or None
+        What was done where the settings were changed.
 
     Raises
     ------
     InputError
-        Not such a file, one of another version, or the answers in it were given under other settings.
+        Not such a file, one of another version, the answers in it were given under other settings, or a participant
+        cannot take part under the changed ones.
     OutputError
         It cannot be made or written.
     """
 
-    def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: str | Path, settings: Mapping[str, Any], *, planner: Planner | None = None) -> None:
         self.path = Path(path)
+        self.change: SettingsChange | None = None
         self._lock = threading.RLock()
         self._has_questions = bool(settings.get("questions"))
+        self._settings: dict[str, Any] = json.loads(json.dumps(dict(settings), allow_nan=False))
         self._connection = connect(self.path)
         try:
-            self._prepare(json.loads(json.dumps(dict(settings), allow_nan=False)))
+            self._prepare(planner)
         except sqlite3.Error as error:
             self._connection.close()
             raise OutputError(f"{self.path}: cannot be written: {error}") from error
@@ -70,7 +83,8 @@ class PanelStore:
             self._connection.close()
             raise
 
-    def _prepare(self, settings: dict[str, Any]) -> None:
+    def _prepare(self, planner: Planner | None) -> None:
+        settings = self._settings
         for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON", "journal_mode=WAL"):
             self._connection.execute(f"PRAGMA {pragma}")
         with self._transaction() as db:
@@ -78,10 +92,17 @@ class PanelStore:
                 make_tables(db)
                 row = (json.dumps(settings, ensure_ascii=False), _now())
                 db.execute("INSERT INTO test(id, settings, created) VALUES(1, ?, ?)", row)
-            stored = json.loads(db.execute("SELECT settings FROM test").fetchone()["settings"])
-            check_same(stored, settings, self.path)  # before anything is changed in the file of another test
+            if planner is None or has_answers(db):
+                self._check_settings(db)  # before anything is changed in the file of another test
             keep_last_number(db)
-            keep_questions(db)
+            keep_later_tables(db)
+            if planner is not None:
+                self.change = replace_settings(db, settings, planner, self.path)
+
+    def _check_settings(self, db: sqlite3.Connection) -> None:
+        stored = json.loads(db.execute("SELECT settings FROM test").fetchone()["settings"])
+        if changed_keys(stored, self._settings):
+            raise other_settings(stored, self._settings, self.path)
 
     def close(self) -> None:
         """Close the file."""
@@ -140,25 +161,32 @@ class PanelStore:
     def add_participant(
         self, number: int, *, listener: str, audiogram: Mapping[str, Any], severity: str, trials: Sequence[PlannedTrial]
     ) -> Participant:
-        """Keep a new participant with all their trials.
+        """Keep one new participant; see `add_participants`."""
+        return self.add_participants([NewParticipant(number, listener, audiogram, severity, trials)])[0]
+
+    def add_participants(self, people: Sequence[NewParticipant], *, most: int | None = None) -> list[Participant]:
+        """Keep new participants with all their trials: all of them, or none.
+
+        Parameters
+        ----------
+        people : sequence of NewParticipant
+            With numbers that follow one another.
+        most : int, optional
+            How many the test may have then.
 
         Raises
         ------
+        NumberTakenError
+            Somebody has got one of these numbers already, and may be deleted since.
         ConflictError
-            Somebody has got this number already, and may be deleted since.
+            There would be too many.
+        InputError
+            The file was opened beside a server, and has got other settings since.
         """
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
-        person = (number, token, listener, _json(audiogram), severity, "welcome", None)
-        rows = [
-            (number, one.trial, int(one.is_training), one.song, one.start_s, one.duration_s, _json(one.labels))
-            for one in trials
-        ]
         with self._transaction() as db:
-            if db.execute("UPDATE test SET last_number=? WHERE last_number<?", (number, number)).rowcount != 1:
-                raise ConflictError(f"number {number} was given already")
-            db.execute("INSERT INTO participants VALUES(?, ?, ?, ?, ?, ?, ?)", person)
-            db.executemany("INSERT INTO trials VALUES(?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)", rows)
-        return self.participant(number)
+            self._check_settings(db)
+            add_rows(db, people, most=most)
+        return [self.participant(person.number) for person in people]
 
     def participants(self) -> list[Participant]:
         """Return all participants by number."""
@@ -284,18 +312,20 @@ class PanelStore:
             with self._lock:
                 entry["ratings"] = _ratings_of(self._connection, number, trial["trial"])
             trials.append(entry)
-        known = {**{key: row[key] for key in row.keys()}, "audiogram": dict(person.audiogram), "trials": trials}  # noqa: SIM118
+        known = {**{key: row[key] for key in row.keys()}, "audiogram": dict(person.audiogram), "label": person.label}  # noqa: SIM118
+        known["trials"] = trials
         if self._has_questions:
             with self._lock:
                 known["questions"] = _question_answers_of(self._connection, number)
         return known
 
     def answers(self) -> list[dict[str, Any]]:
-        """Return one row for each value that was given, with what stood behind its label."""
+        """Return one row for each value that was given, with what stood behind the stimulus' label."""
         query = (
             "SELECT p.number, p.listener, p.severity, t.trial, t.is_training, t.song, t.start_s, t.duration_s, r.label,"
-            " t.labels, r.scale, r.value, t.seconds, t.confirmed FROM ratings r JOIN trials t USING(participant, trial)"
-            " JOIN participants p ON p.number=r.participant ORDER BY p.number, t.trial, r.label, r.rowid"
+            " t.labels, r.scale, r.value, t.seconds, t.confirmed, l.label AS participant_label"
+            " FROM ratings r JOIN trials t USING(participant, trial) JOIN participants p ON p.number=r.participant"
+            " LEFT JOIN participant_labels l ON l.participant=p.number ORDER BY p.number, t.trial, r.label, r.rowid"
         )
         rows = []
         for row in self._rows(query):
@@ -305,10 +335,11 @@ class PanelStore:
         return rows
 
     def question_answers(self) -> list[dict[str, Any]]:
-        """Return one row for each question that was answered: participant, listener, question, value."""
+        """Return one row for each question that was answered: participant, listener, question, value and label."""
         query = (
-            "SELECT participant, listener, question, value FROM question_answers"
-            " JOIN participants ON number=participant ORDER BY participant, question_answers.rowid"
+            "SELECT q.participant, listener, question, value, l.label AS participant_label FROM question_answers q"
+            " JOIN participants ON number=q.participant LEFT JOIN participant_labels l ON l.participant=q.participant"
+            " ORDER BY q.participant, q.rowid"
         )
         return [dict(row) for row in self._rows(query)]
 
@@ -336,7 +367,7 @@ class PanelStore:
 
 _PEOPLE = (
     "SELECT p.*, COUNT(t.trial) AS n_trials, COUNT(t.confirmed) AS n_done, COALESCE(SUM(t.is_training), 0) AS"
-    " n_training"
+    " n_training, (SELECT label FROM participant_labels WHERE participant=p.number) AS label"
     " FROM participants p LEFT JOIN trials t ON t.participant=p.number"
 )
 

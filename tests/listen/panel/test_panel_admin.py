@@ -13,11 +13,14 @@ from open_panel import EAR, open_panel, rating, write_test
 
 from cadenza_remix.errors import InputError
 from cadenza_remix.listen.clips import ClipStore
+from cadenza_remix.listen.panel.additions import Addition
 from cadenza_remix.listen.panel.admin_api import MOST_ATTEMPTS, Attempts, Sessions
 from cadenza_remix.listen.panel.config import ParticipantChoice
 from cadenza_remix.listen.panel.design import plan_trials
-from cadenza_remix.listen.panel.panel import ADMIN_TOKEN_VARIABLE, Panel
+from cadenza_remix.listen.panel.panel import Panel
 from cadenza_remix.listen.panel.panel_api import panel_router
+from cadenza_remix.listen.panel.planning import TestPlanner
+from cadenza_remix.listen.panel.roster import ADMIN_TOKEN_VARIABLE
 
 INSIDE = [
     ("GET", "/api/admin/test"),
@@ -41,6 +44,13 @@ def ask(served, method, path, body=None, **options):
     if method == "POST":
         options["json"] = {} if body is None else body
     return served.client.request(method, path, **options)
+
+
+def added(served, body):
+    """Add participants; their numbers."""
+    reply = ask(served, "POST", "/api/admin/participants", body)
+    assert reply.status_code == 201, reply.text
+    return [person["number"] for person in reply.json()["participants"]]
 
 
 def answer_first(served, number):
@@ -148,7 +158,7 @@ def test_adding_participants(served):
     ):
         reply = ask(served, "POST", "/api/admin/participants", body)
         assert reply.status_code == 201
-        assert reply.json()["number"] == number
+        assert [one["number"] for one in reply.json()["participants"]] == [number]
         assert served.get(number).json()["state"] == "welcome"
     for body in ({}, {"listener": "L1"}, {"listener": 5}, {"audiogram": {"left": EAR}}, {"name": "Ann"},
                  {"audiogram": {"left": EAR, "right": {**EAR, "levels_db_hl": ["a"] * 6}}}):  # fmt: skip
@@ -170,8 +180,8 @@ def test_two_administrators_add_at_once(served, monkeypatch):
 
     monkeypatch.setattr(type(served.panel.store), "next_number", next_number)
     with ThreadPoolExecutor(2) as threads:
-        added = list(threads.map(served.panel.add_participant, [ParticipantChoice(listener="N3")] * 2))
-    assert sorted(person.number for person in added) == [3, 4]
+        both_added = list(threads.map(served.panel.roster.add, [Addition(ParticipantChoice(listener="N3"))] * 2))
+    assert sorted(person.number for people in both_added for person in people) == [3, 4]
 
 
 def test_export_and_answers(served):
@@ -224,13 +234,13 @@ def test_the_number_of_the_deleted_is_not_given_again(tmp_path, panel_run):
     path = write_test(tmp_path, panel_run)
     with open_panel(tmp_path, path) as served:
         served.log_in()
-        assert ask(served, "POST", "/api/admin/participants", {"listener": "L5040"}).json()["number"] == 3
+        assert added(served, {"listener": "L5040"}) == [3]
         for number in (2, 3):
             assert served.client.delete(f"/api/admin/participants/{number}").status_code == 200
-        assert ask(served, "POST", "/api/admin/participants", {"listener": "L5040"}).json()["number"] == 4
+        assert added(served, {"listener": "L5040"}) == [4]
         served.panel.delete(4)
     with open_panel(tmp_path, path) as again:
-        person = again.panel.add_participant(ParticipantChoice(listener="L5076"))
+        (person,) = again.panel.roster.add(Addition(ParticipantChoice(listener="L5076")))
         assert person.number == 5
         # The order is still that of the number, as if nobody had been deleted.
         planned = plan_trials(again.panel.settings, 5, again.panel._passages)
@@ -239,12 +249,12 @@ def test_the_number_of_the_deleted_is_not_given_again(tmp_path, panel_run):
 
 
 def test_the_deleted_make_room_for_others(served, monkeypatch):
-    monkeypatch.setattr("cadenza_remix.listen.panel.panel.MOST_PARTICIPANTS", 2)
+    monkeypatch.setattr(TestPlanner, "most_participants", 2)
     served.log_in()
     reply = ask(served, "POST", "/api/admin/participants", {"listener": "L5040"})
     assert (reply.status_code, reply.json()) == (409, {"error": "too many participants: at most 2"})
     served.panel.delete(1)
-    assert ask(served, "POST", "/api/admin/participants", {"listener": "L5040"}).json()["number"] == 3
+    assert added(served, {"listener": "L5040"}) == [3]
 
 
 def test_a_set_up_that_was_killed_goes_on(tmp_path, panel_run):
@@ -271,14 +281,14 @@ def test_the_token_is_told_once_and_kept_as_a_hash(tmp_path, panel_run, monkeypa
         assert token.encode() not in file.read_bytes()
     with open_panel(tmp_path, path) as again:
         assert again.links.admin_token is None
-        assert again.panel.is_admin(token)
-        assert not again.panel.is_admin("")
-        assert not again.panel.is_admin("\ud800")
+        assert again.panel.roster.is_admin(token)
+        assert not again.panel.roster.is_admin("")
+        assert not again.panel.roster.is_admin("\ud800")
     monkeypatch.setenv(ADMIN_TOKEN_VARIABLE, "my own long token")
     with open_panel(tmp_path, path) as own:
         assert own.links.admin_token is None  # whoever gave it knows it
-        assert own.panel.is_admin("my own long token")
-        assert not own.panel.is_admin(token)
+        assert own.panel.roster.is_admin("my own long token")
+        assert not own.panel.roster.is_admin(token)
     monkeypatch.setenv(ADMIN_TOKEN_VARIABLE, "short")
     with pytest.raises(InputError, match="CADENZA_ADMIN_TOKEN: too short: expected 16 characters, found 5"):
         Panel.open(path, clips=ClipStore(tmp_path / "more", max_bytes=10**6))

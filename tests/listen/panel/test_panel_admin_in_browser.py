@@ -1,6 +1,7 @@
 """Listening tests as administrators see them: a real browser and the real program."""
 
 import json
+import re
 
 import pytest
 from browsed_panel import heading, mushra_for
@@ -9,7 +10,7 @@ from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
-PANELS = {"mushra": mushra_for(1)}
+PANELS = {"mushra": mushra_for(1), "ab": {"participants": []}}
 
 
 def test_administration(mushra, browser):
@@ -58,3 +59,72 @@ def test_administration(mushra, browser):
         page.goto(link)
         heading(page, "This link does not work")
         watch.assert_clean(except_for=("401", "404"))
+
+
+def test_several_with_labels(panels, browser):
+    """Five at once, by keyboard alone; each has a label, a link that works, and names that a screen reader tells."""
+    panel = panels["ab"].result()
+    with open_page(browser) as (page, watch):
+        page.goto(f"{panel.server.url}/admin")
+        page.get_by_label("Token").fill(panel.admin_token)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Nobody yet.")).to_be_visible()
+        form = page.get_by_role("form", name="Add participants")
+        count = form.get_by_role("spinbutton", name="How many")
+        expect(count).to_have_accessible_description("1 to 100, all of this hearing.")
+        label = form.get_by_role("textbox", name="Label (optional)")
+        expect(label).to_have_accessible_description(re.compile("Participants never see it"))
+
+        form.get_by_role("combobox", name="Listener").focus()
+        page.keyboard.type("N3")
+        page.keyboard.press("Tab")
+        expect(count).to_be_focused()
+        page.keyboard.press("ControlOrMeta+a")
+        page.keyboard.type("5")
+        page.keyboard.press("Tab")
+        expect(label).to_be_focused()
+        page.keyboard.type("pilot")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("label: cannot be counted up")
+        assert panel.rows("SELECT COUNT(*) AS n FROM participants")[0]["n"] == 0
+        label.focus()
+        page.keyboard.press("ControlOrMeta+a")
+        page.keyboard.type("P08")
+        page.keyboard.press("Tab")
+        expect(form.get_by_role("button", name="Add", exact=True)).to_be_focused()
+        page.keyboard.press("Space")
+        expect(page.get_by_role("status")).to_have_text("Participants 1 to 5 are added. Their links are in the table.")
+        expect(page.get_by_role("alert")).to_be_hidden()
+        expect(count).to_have_value("1")
+        expect(label).to_have_value("")
+
+        expect(page.get_by_role("columnheader", name="Label")).to_be_visible()
+        expect(page.locator("td[data-name=Label]")).to_have_text(["P08", "P09", "P10", "P11", "P12"])
+        links = page.get_by_role("textbox", name=re.compile("^Link of participant"))
+        expect(links).to_have_count(5)
+        addresses = [links.nth(place).input_value() for place in range(5)]
+        assert addresses == [panel.link(number) for number in range(1, 6)]
+        page.get_by_role("button", name="Delete participant 5 (P12)").click()
+        expect(page.get_by_role("dialog")).to_contain_text("participant 5 (P12)")
+        page.get_by_role("button", name="Delete for good").click()
+        expect(links).to_have_count(4)
+        page.goto(addresses[1])
+        heading(page, re.compile("."))
+        expect(page.get_by_role("button", name="Begin")).to_be_visible()
+        assert "P09" not in page.content()
+        watch.assert_clean(except_for=("401", "422"))
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+def test_a_long_label_fits(panels, browser, width):
+    panel = panels["ab"].result()
+    with open_page(browser, width=width) as (page, watch):
+        page.goto(f"{panel.server.url}/admin")
+        page.get_by_label("Token").fill(panel.admin_token)
+        page.keyboard.press("Enter")
+        page.get_by_role("combobox", name="Listener").fill("N3")
+        page.get_by_label("Label (optional)").fill("W" * 40)
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(page.get_by_role("cell", name="W" * 40).last).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        watch.assert_clean(except_for=("401",))

@@ -13,10 +13,11 @@ from open_panel import open_panel, rating, write_test
 from cadenza_remix.errors import InputError
 from cadenza_remix.listen.panel.answer_table import read_answers
 from cadenza_remix.listen.panel.config import load_test
+from cadenza_remix.listen.panel.new_rows import ConflictError
 from cadenza_remix.listen.panel.panel import Panel
 from cadenza_remix.listen.panel.questions import Question, harmless_in_a_spreadsheet, questions_from
 from cadenza_remix.listen.panel.records import PlannedTrial
-from cadenza_remix.listen.panel.store import ConflictError, PanelStore
+from cadenza_remix.listen.panel.store import PanelStore
 
 AIDS = {
     "id": "hearing_aids", "text": "Do you wear hearing aids?", "kind": "choice",
@@ -162,7 +163,7 @@ def test_without_questions_nothing_is_new(tmp_path, panel_run):
             assert answer(served, answers).status_code in (409, 422)
         assert "questions" not in served.panel.store.export(1)
         assert "questions" not in served.panel.overview()
-        assert served.panel.questions_csv().splitlines() == ["participant,listener,question,value"]
+        assert served.panel.questions_csv().splitlines() == ["participant,listener,question,value,participant_label"]
 
 
 def wrong_answers():
@@ -310,8 +311,12 @@ def test_a_file_with_answers_is_opened_again_and_analysed(tmp_path, panel_run):
     assert read_answers(tmp_path / "test.sqlite").n_trials == 2
 
 
-def test_questions_that_are_added_later_need_another_file(tmp_path, panel_run):
+def test_questions_that_are_added_after_the_first_answer_need_another_file(tmp_path, panel_run):
     with open_panel(tmp_path, write_test(tmp_path, panel_run)) as served:
+        served.enter(1)
+        page = served.get(1, "/trial").json()
+        body = {"ratings": rating(page), "seconds": 1, "n_plays": {}}
+        assert served.post(1, "trials/1", body).status_code == 200
         clips = served.clips
     for later in (QUESTIONS, [AGE]):
         test = write_test(tmp_path, panel_run, questions=later)

@@ -11,8 +11,9 @@ from contextlib import closing
 import pytest
 
 from cadenza_remix.errors import InputError, OutputError
+from cadenza_remix.listen.panel.new_rows import ConflictError
 from cadenza_remix.listen.panel.records import PlannedTrial
-from cadenza_remix.listen.panel.store import ConflictError, NotThereError, PanelStore, StoreError
+from cadenza_remix.listen.panel.store import NotThereError, PanelStore, StoreError
 
 SETTINGS = {"title": "T", "seed": 1, "loudness_lufs": -23.0, "folder": "/a"}
 EAR = {"frequencies_hz": [250.0, 4000.0], "levels_db_hl": [10.0, 60.0]}
@@ -72,6 +73,7 @@ def test_tables_are_those_that_are_documented(store, tmp_path):
                    "seconds", "n_plays"],
         "ratings": ["participant", "trial", "label", "scale", "value"],
         "question_answers": ["participant", "question", "value"],
+        "participant_labels": ["participant", "label"],
     }  # fmt: skip
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert json.loads(db.execute("SELECT settings FROM test").fetchone()[0]) == SETTINGS
