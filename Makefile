@@ -49,7 +49,7 @@ test-world: $(VENV)/.synth
 # The report, the listening room and listening tests in a real browser: Debian's chromium, installed where it can be.
 test-browser: $(VENV)/.installed
 	command -v chromium >/dev/null || apt-get install -y -qq --no-install-recommends chromium || { echo "chromium is missing: apt install chromium"; exit 1; }
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser tests/listen tests/report
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

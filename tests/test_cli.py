@@ -59,10 +59,10 @@ BAD_ENHANCE = {
 
 
 @pytest.mark.parametrize("case", BAD_ENHANCE)
-def test_bad_options_of_enhance(tmp_path, tone, case):
+def test_bad_options_of_enhance(tmp_path, tone, case, call_here):
     options, words = BAD_ENHANCE[case]
     out = tmp_path / "out"
-    result = call("enhance", tone, "--listeners", listeners_file(tmp_path), "--out", out, *options)
+    result = call_here("enhance", tone, "--listeners", listeners_file(tmp_path), "--out", out, *options)
     assert_one_line(result, words)
     assert not list(out.rglob("*.flac"))
 
@@ -76,8 +76,8 @@ def test_bad_options_of_enhance(tmp_path, tone, case):
         ({"name": "X"}, "field name differs"),
     ],
 )
-def test_bad_listeners(tmp_path, tone, changes, words):
-    result = call("enhance", tone, "--listeners", listeners_file(tmp_path, **changes), "--out", tmp_path / "out")
+def test_bad_listeners(tmp_path, tone, changes, words, call_here):
+    result = call_here("enhance", tone, "--listeners", listeners_file(tmp_path, **changes), "--out", tmp_path / "out")
     assert_one_line(result, words)
     assert "listeners.json: listener L1" in result.stderr
     assert not (tmp_path / "out").exists()
@@ -123,17 +123,17 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, tone):
     assert [path for path in out.rglob("*") if path.is_file()] == []
 
 
-def test_score_without_references_or_results(tmp_path):
+def test_score_without_references_or_results(tmp_path, call_here):
     people = listeners_file(tmp_path)
     result = call("score", tmp_path / "none", "--references", tmp_path, "--listeners", people)
     assert_one_line(result, "none: not found")
     (tmp_path / "empty" / "enhanced_signals").mkdir(parents=True)
-    result = call("score", tmp_path / "empty", "--references", tmp_path, "--listeners", people)
+    result = call_here("score", tmp_path / "empty", "--references", tmp_path, "--listeners", people)
     assert_one_line(result, "holds no enhanced signals")
     folder = tmp_path / "empty" / "enhanced_signals" / "L9" / "song"
     folder.mkdir(parents=True)
     (folder / "L9_song_left_bass.flac").write_bytes(b"fLaC")
-    result = call("score", tmp_path / "empty", "--references", tmp_path, "--listeners", people)
+    result = call_here("score", tmp_path / "empty", "--references", tmp_path, "--listeners", people)
     assert_one_line(result, "nobody in it is among the listeners: expected L1, found L9")
 
 

@@ -85,9 +85,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_options_are_one_line_before_anything_is_written(tmp_path, tone, case):
+def test_bad_options_are_one_line_before_anything_is_written(tmp_path, tone, case, call_here):
     options, words = BAD[case]
-    result = separate(tone, "--out", tmp_path / "out", *options)
+    result = call_here("separate", tone, "--out", tmp_path / "out", *options)
     lines = result.stderr.splitlines()
     assert result.returncode == 2
     assert len(lines) == 1, result.stderr

@@ -76,6 +76,13 @@ def test_describe_tells_and_writes(tmp_path):
     ).count("<img") > 2
 
 
+def test_a_process_refuses_settings_in_one_line(tmp_path):
+    result = run("train", SMALL, "--out", "run", "training.steps=3", cwd=tmp_path)
+    errors = [text for text in result.stderr.splitlines() if text.startswith("cadenza-remix: error: ")]
+    assert (result.returncode, len(errors)) == (2, 1), result.stderr
+    assert "training: unknown setting 'steps'" in errors[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -87,15 +94,15 @@ def test_describe_tells_and_writes(tmp_path):
             "none.sf2: no such SoundFont",
         ),
         (["train", "none.yaml", "--out", "run"], "none.yaml: file is missing"),
-        (["train", str(SMALL), "--out", "run", "training.steps=3"], "training: unknown setting 'steps'"),
         (["train", str(SMALL), "--out", "run", "loss=l3"], "unknown loss 'l3'"),
         (["train", str(SMALL), "--out", "run", "data.train[0].path=nowhere", "data.valid=[]"], "nowhere"),
         (["separate", "song.wav", "--separator", "./nothing", "--out", "stems"], "nothing"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(arguments, line, tmp_path):
+def test_bad_input_is_one_line_and_nothing_is_written(arguments, line, tmp_path, monkeypatch, call_here):
     soundfile.write(tmp_path / "song.wav", np.zeros(1000), 44_100)
-    result = run(*arguments, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = call_here(*arguments)
     errors = [text for text in result.stderr.splitlines() if text.startswith("cadenza-remix: error: ")]
     assert (result.returncode, len(errors)) == (2, 1), result.stderr
     assert line in errors[0]

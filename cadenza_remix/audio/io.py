@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 import soundfile
 from numpy.typing import NDArray
-from scipy.io import wavfile
 
 from cadenza_remix.atomic import atomic_path, writing_failed
 from cadenza_remix.audio.reading import READABLE, check_file, file_properties, read_blocks, reason
@@ -191,7 +191,7 @@ def write_float_wav(path: Path, samples: NDArray[np.floating], sample_rate: int)
 
     libsndfile puts the time of writing into such a file: the same samples would give other bytes.
     """
-    wavfile.write(path, sample_rate, samples)
+    scipy.io.wavfile.write(path, sample_rate, samples)
 
 
 def _write(path: Path, samples: NDArray[Any], sample_rate: int, container: str, subtype: str) -> None:

@@ -73,6 +73,7 @@ def enhance(
     from cadenza_remix.runs.enhancing import enhance_songs
     from cadenza_remix.runs.songs import find_songs
     from cadenza_remix.runs.stage_times import FOLDER, recorded_times
+    from cadenza_remix.separation.networks.backend import leave_conveniences_out
     from cadenza_remix.separation.options import SeparationOptions
 
     found = find_songs(songs)
@@ -82,6 +83,7 @@ def enhance(
     # Checked by the dataclass itself.
     options = SeparationOptions(device=device, wiener=wiener, refine=refine, high_band=high_band)  # type: ignore[arg-type]
     chosen = open_separator(separator, options=options, rules=rules)
+    leave_conveniences_out()
     with shown_progress() as progress, recorded_times(out_folder / FOLDER, progress) as timed:
         report = enhance_songs(
             found, people, separator=chosen, chain=settings, out=out_folder, segments=cuts, wav=wav, n_workers=workers,

@@ -8,12 +8,13 @@ and on the gain at once. It is kept as it is because the challenge's systems are
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cadenza_remix.compiled import compiled
 from cadenza_remix.errors import InputError
 
 _POWER_FLOOR = 1e-8
@@ -67,7 +68,7 @@ def compress(samples: NDArray[np.float64], *, sample_rate: int, settings: Compre
             "RMS window is shorter than a sample", where="compressor", expected=f"at least {1 / sample_rate:.2e} s",
             found=f"{settings.rms_window_s:g} s",
         )  # fmt: skip
-    gains = _gains(
+    gains = _compiled_gains()(
         np.ascontiguousarray(samples, dtype=np.float64),
         window,
         float(settings.threshold_lin),
@@ -78,7 +79,13 @@ def compress(samples: NDArray[np.float64], *, sample_rate: int, settings: Compre
     return samples * gains * settings.makeup_gain_lin
 
 
-@compiled()
+@cache
+def _compiled_gains() -> Callable[..., NDArray[np.float64]]:
+    from cadenza_remix.compiled import compiled  # only now: Numba takes a third of a second, and few chains compress
+
+    return compiled()(_gains)
+
+
 def _gains(
     samples: NDArray[np.float64], window: int, threshold: float, attenuation: float, attack: float, release: float
 ) -> NDArray[np.float64]:  # pragma: no cover - compiled

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.signal
+import scipy
 from numpy.typing import NDArray
 
 from cadenza_remix.errors import InputError

@@ -23,7 +23,8 @@ from cadenza_remix.runs.enhancing import enhance_songs
 from cadenza_remix.runs.songs import find_songs
 from cadenza_remix.separation.loading import load_separator
 
-SONGS = {"Falcon - first": (0.5, 2.5), "Falcon - second": (3.0, 5.0)}
+DURATION_S = 1.25
+SONGS = {"Falcon - first": (0.5, 0.5 + DURATION_S), "Falcon - second": (3.0, 3.0 + DURATION_S)}
 LISTENERS = ("N1", "N2", "N3", "N4", "N5", "S1", "S2", "S3")
 TABLES = ("scores.csv", "scores_tidy.csv", "scores_summary.csv")
 
@@ -62,10 +63,14 @@ def undisturbed(world, tmp_path_factory):
     return out
 
 
-def command(world, entry, out, *options):
-    return [sys.executable, "-m", "cadenza_remix", "score", str(entry), "--references", str(world / "music"),
+def words_for(world, entry, out, *options):
+    return ["score", str(entry), "--references", str(world / "music"),
             "--listeners", str(world / "listeners.json"), "--songs", str(world / "songs.json"),
             "--out", str(out / "scores.csv"), *options]  # fmt: skip
+
+
+def command(world, entry, out, *options):
+    return [sys.executable, "-m", "cadenza_remix", *words_for(world, entry, out, *options)]
 
 
 def score(world, entry, out, *options):
@@ -213,7 +218,7 @@ def test_a_silent_stem_is_told_and_scored_when_that_is_wanted(world, undisturbed
     shutil.copytree(world / "run" / "enhanced_signals" / "N2", entry / "N2")
     first = next(iter(SONGS))
     silent = entry / "N2" / first / f"N2_{first}_left_vocals.flac"
-    write_flac16(silent, np.zeros(48000), 24000)
+    write_flac16(silent, np.zeros(round(DURATION_S * 24000)), 24000)
     options = ("--listener", "N2")
     result = score(world, entry, tmp_path, *options)
     assert result.returncode == 2
@@ -229,7 +234,7 @@ def test_a_silent_stem_is_told_and_scored_when_that_is_wanted(world, undisturbed
         assert changed == ({"left_vocals"} if row.song == first else set())
 
 
-def test_what_would_fail_after_hours_fails_at_once(world, undisturbed, tmp_path):
+def test_what_would_fail_after_hours_fails_at_once(world, undisturbed, tmp_path, call_here):
     (tmp_path / "scores_tidy.csv").mkdir()
     foreign = tmp_path / "foreign.csv"
     foreign.write_text((undisturbed / "scores.csv").read_text().replace("Falcon", "Other"))
@@ -241,16 +246,17 @@ def test_what_would_fail_after_hours_fails_at_once(world, undisturbed, tmp_path)
         (tmp_path / "new", ("--references", str(tmp_path / "none")), "folder of references is missing"),
         (tmp_path / "new", ("--listener", "N9"), "unknown listener 'N9'"),
     ):
-        result = score(world, world / "run", out, *options)
+        result = call_here(*words_for(world, world / "run", out, *options))
         assert result.returncode == 2
         (line,) = result.stderr.splitlines()
         assert words in line
     assert not (tmp_path / "new").exists()
 
 
-def test_pyclaritys_own_function_has_to_be_installed(world, tmp_path):
+def test_pyclaritys_own_function_has_to_be_installed(world, tmp_path, call_here):
     result = score(world, world / "run", tmp_path, "--scorer", "clarity")
     assert result.returncode == 2
     assert "cadenza-remix[clarity]" in result.stderr
-    result = score(world, world / "run", tmp_path, "--scorer", "mine")
+    result = call_here(*words_for(world, world / "run", tmp_path, "--scorer", "mine"))
+    assert result.returncode == 2
     assert "unknown scorer 'mine'" in result.stderr

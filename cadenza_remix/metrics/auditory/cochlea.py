@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import scipy.signal
+import scipy
 from numpy.typing import NDArray
 
 from cadenza_remix.compiled import compiled

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import scipy
 import scipy.fft
-import scipy.signal
 from numpy.typing import NDArray
 
 _AUDIBLE_DB = 2.5

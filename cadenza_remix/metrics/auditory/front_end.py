@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import scipy.fft
-import scipy.signal
 from numpy.typing import NDArray
 
 from cadenza_remix.metrics.auditory.filters import MODEL_RATE

@@ -27,6 +27,7 @@ from cadenza_remix.runs.songs import SongFile, find_references
 from cadenza_remix.runs.sources import GrowingEntry
 from cadenza_remix.separation.models.registry import ModelCard
 from cadenza_remix.separation.models.store import ModelStore
+from cadenza_remix.separation.networks.backend import leave_conveniences_out
 from cadenza_remix.separation.separator import device_of
 
 
@@ -89,6 +90,7 @@ class RunWork:
             There is no such device here, or the model is not that of the plan.
         """
         if stage == DEMIX:
+            leave_conveniences_out()
             device_of(self._demixer.separator)
         else:
             from cadenza_remix.metrics import compute_haaqi  # noqa: F401  (loaded before its time counts)

@@ -136,11 +136,11 @@ def test_changed_settings_do_not_mix_with_a_run(world, undisturbed, tmp_path):
         ({"references": "empty"}, "no references for"),
     ],
 )
-def test_wrong_settings_are_one_line_and_nothing_is_made(world, tmp_path, changes, message):
+def test_wrong_settings_are_one_line_and_nothing_is_made(world, tmp_path, changes, message, call_here):
     (tmp_path / "empty").mkdir()
     settings = {"songs": str(world / "songs.json"), "music": str(world / "music")}
     write_settings(tmp_path, **{**settings, "listeners": str(world / "listeners.json"), **changes})
-    refused = call("run", tmp_path / "run.yaml", "--out", tmp_path / "run")
+    refused = call_here("run", tmp_path / "run.yaml", "--out", tmp_path / "run")
     assert refused.returncode == 2
     assert re.search(message, refused.stderr), refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
