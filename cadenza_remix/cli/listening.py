@@ -276,6 +276,7 @@ def _serve(
         if panel is not None:
             if panel.store.change is not None:
                 tell(f"{panel.store.path}: {panel.store.change.sentence}")
+            panel.roster.note_address(outside)
             _tell_links(panel, outside)
         tell(f"Listening {'room' if has_room else 'test'}: {address} (Ctrl-C ends it)")
         if outside != address:
@@ -301,3 +302,4 @@ def _tell_links(panel: Panel, address: str) -> None:
         tell(f"Participant {number} ({links.listeners[number]}): {link}")
     token = f"token {links.admin_token}" if links.admin_token else "with the first start's token, or the environment's"
     tell(f"Administrators: {links.admin}, {token}")
+    tell(f"Answers go to {panel.store.path}")

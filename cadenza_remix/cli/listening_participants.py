@@ -23,14 +23,14 @@ def add_participants(
     label : str or None
         The organiser's own; counted up for several.
     host, port : str, int
-        Where the server is, or will be.
+        Where the server will be; one that runs has told where it is.
 
     Raises
     ------
     InputError
         No such participants can be, or the test cannot be opened.
     ConflictError
-        There are too many.
+        There are too many, or somebody has one of the labels.
     """
     from cadenza_remix.listen.panel.additions import addition_from
 
@@ -42,13 +42,11 @@ def add_participants(
     addition = addition_from({"listener": listener, "count": count, "label": label})
     from cadenza_remix.listen.panel.roster import Roster
 
-    roster = Roster.open(test, results, beside_server=True)
+    roster = Roster.open(test, results, is_server=False)
     try:
-        if roster.store.change is not None:
-            _say(f"{roster.store.path}: {roster.store.change.sentence}")
-        people, base = roster.add(addition), _address(host, port)
-        if roster.admin_token is not None:
-            _say(f"Administrators: {base}/admin, token {roster.admin_token}")
+        people, base = roster.add(addition), roster.server_address or _address(host, port)
+        if roster.admin_token is not None:  # on standard error: standard output has links alone
+            err.print(f"Administrators: {base}/admin, token {roster.admin_token}", markup=False, soft_wrap=True)
     finally:
         roster.close()
     for person in people:
@@ -61,8 +59,3 @@ def _address(host: str, port: int) -> str:
 
     name = own_address(host)
     return f"http://[{name}]:{port}" if ":" in name and not name.startswith("[") else f"http://{name}:{port}"
-
-
-def _say(line: str) -> None:
-    """Print a line on standard error: standard output has links alone."""
-    err.print(line, markup=False, soft_wrap=True)

@@ -1,9 +1,6 @@
 """Clips leave some of their disk free, whoever fills it; what is being sent is sent to its end."""
 
 import re
-import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -12,6 +9,7 @@ import numpy as np
 import pytest
 from anyio.from_thread import start_blocking_portal
 from room_client import Client, wanted
+from small_disk import needs_small_disk, run_on_small_disk
 
 from cadenza_remix.audio.signal import Audio
 from cadenza_remix.errors import OutputError
@@ -183,15 +181,8 @@ clips.append(store.clip("more", lambda: noise(99)))
 assert shutil.disk_usage(folder).free >= total // 10
 assert 0 < sum(store.find(clip.id) is not None for clip in clips) < n_kept
 """
-IN_A_SMALL_DISK = 'mount -t tmpfs -o size=4m tmpfs "$1" && exec "$0" -c "$2" "$1"'
-MAY_MOUNT = ["unshare", "--user", "--map-root-user", "--mount", "true"]
 
 
-@pytest.mark.skipif(
-    shutil.which("unshare") is None or subprocess.run(MAY_MOUNT, capture_output=True, check=False).returncode != 0,
-    reason="this system lets its users mount no disk in memory",
-)
+@needs_small_disk
 def test_on_a_disk_of_its_own(tmp_path):
-    command = [*MAY_MOUNT[:-1], "sh", "-c", IN_A_SMALL_DISK, sys.executable, tmp_path, SCENE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_on_small_disk(tmp_path, SCENE)

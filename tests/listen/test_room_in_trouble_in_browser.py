@@ -51,6 +51,8 @@ def test_a_killed_server_is_waited_for_while_the_music_goes_on(browser, run, tmp
         page.get_by_text("Clean stems", exact=True).click()
         page.locator('input[value="clean:vocals"]').check()
         expect(page.locator("#room-error")).to_contain_text("does not answer. What is loaded plays on")
+        expect(row(page, "clean:vocals")).to_have_attribute("data-state", "waiting")
+        expect(row(page, "clean:vocals").locator(".note")).to_have_text("waiting")
         page.keyboard.press("2")
         expect(page.locator("#now")).to_have_text("baseline")
         expect(page.get_by_role("button", name="Pause")).to_be_visible()
@@ -59,6 +61,7 @@ def test_a_killed_server_is_waited_for_while_the_music_goes_on(browser, run, tmp
         page.locator('input[value="clean:vocals"]').check()
         with listening_server(arguments, port=port):
             expect(page.locator("#now")).to_have_text("vocals, clean")
+            expect(row(page, "clean:vocals")).to_have_attribute("data-state", "loaded")
             expect(page.locator("#room-error")).to_be_hidden()
             expect(page.get_by_role("button", name="Pause")).to_be_visible()
             page.get_by_label("Start from").select_option("N3")
@@ -140,6 +143,43 @@ def test_where_the_chosen_version_is_damaged_the_others_are_loaded(browser, own,
         expect(page.locator("#now")).to_have_text("baseline")
         expect(page.locator("#room-error")).to_be_hidden()
         expect(page.locator(LOADED)).to_have_count(3)
+
+
+def test_where_nothing_can_be_played_the_headline_says_so_until_something_can(browser, own, own_server):
+    song = "Falcon - part 1"
+    files = [remix_path(own / name / ENHANCED_FOLDER, "L5040", song) for name in ("baseline", "e016")]
+    files.append(own / "references" / song / "mixture.wav")
+    whole = [file.read_bytes() for file in files]
+    for file, content in zip(files, whole, strict=True):
+        file.write_bytes(content[:40])
+    with room(browser, own_server, except_for=REFUSED) as page:
+        page.locator("#song").select_option(index=1)
+        for version, file in zip(("remix:baseline", "remix:e016", "mixture"), files, strict=True):
+            expect_failed(page, version, file)
+        expect(page.locator("#now")).to_have_text("Mixture cannot be played")
+        expect(page.locator("#status")).to_have_text("Mixture cannot be played")
+        page.reload()  # as who opens the room with it
+        expect(page.locator("#now")).to_have_text("Mixture cannot be played")
+        page.locator('input[value="remix:baseline"]').check()
+        expect(page.locator("#now")).to_have_text("baseline cannot be played")
+        files[1].write_bytes(whole[1])
+        page.locator('input[value="remix:e016"]').check()
+        expect(page.locator("#now")).to_have_text("e016")
+        expect(page.locator("#room-error")).to_be_hidden()
+        page.locator("#play").click()
+        expect(page.locator("#clock")).not_to_have_text("0:00.0")
+
+
+def test_where_the_versions_cannot_be_told_the_headline_does_not_load_for_good(browser, server):
+    with room(browser, server) as page:
+        page.route("**/versions?listener=*", lambda route: route.fulfill(json=[]))
+        page.locator("#song").select_option(index=1)
+        expect(page.locator("#room-error")).to_contain_text("can be heard for L5040")
+        expect(page.locator("#now")).to_have_text("Mixture cannot be played")
+        page.unroute_all()
+        page.locator("#song").select_option(index=0)
+        expect(page.locator("#now")).to_have_text("Mixture")
+        expect(page.locator("#room-error")).to_be_hidden()
 
 
 def test_what_fails_for_another_listener_is_not_heard_as_the_former_one_got_it(browser, own, own_server):

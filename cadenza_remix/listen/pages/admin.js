@@ -34,8 +34,9 @@ function complain(text) {
   byId("problem").textContent = text;
 }
 
-/** Runs an action; what goes wrong is told at the top of the page. */
+/** Runs an action; what it did or what went wrong is told at the top of the page, and nothing of the action before. */
 async function attempt(action) {
+  say("");
   complain("");
   try {
     await action();
@@ -84,8 +85,12 @@ const passage = (start, length) => `${start.toFixed(1)} to ${(start + length).to
 function showPeople(people) {
   byId("people").replaceChildren(...people.map(row));
   byId("nobody").hidden = people.length > 0;
-  byId("table").hidden = people.length === 0;
+  for (const id of ["table", "copy-all", "links"]) byId(id).hidden = people.length === 0;
+  byId("all-links").hidden = true;
+  byId("all-links").value = people.map((one) => `${one.label ?? one.number}\t${urlOf(one)}`).join("\n");
 }
+
+const urlOf = (person) => new URL(person.link, location.origin).href;
 
 function row(person) {
   const { number, label, listener, severity, state, n_done: nDone, n_trials: nTrials } = person;
@@ -105,7 +110,7 @@ function row(person) {
 const called = ({ number, label }) => `participant ${number}${label ? ` (${label})` : ""}`;
 
 function linkCell(person) {
-  const url = new URL(person.link, location.origin).href;
+  const url = urlOf(person);
   const name = `Link of ${called(person)}`;
   const field = make("input", { type: "text", readonly: "", value: url, "aria-label": name });
   field.addEventListener("focus", () => field.select());
@@ -114,15 +119,22 @@ function linkCell(person) {
   return make("div", { class: "admin-link" }, field, copy);
 }
 
-/** Browsers give the clipboard to secure pages only; elsewhere the link is marked, ready to be copied. */
+/** Browsers give the clipboard to secure pages only; elsewhere the text is shown and marked, ready to be copied. */
 async function copyText(field, done) {
   try {
     await navigator.clipboard.writeText(field.value);
     say(done);
   } catch {
+    field.hidden = false;
     field.focus();
-    say("This browser does not let the page copy. The link is marked: press Ctrl+C.");
+    field.select();
+    say("This browser does not let the page copy. What you want is marked: press Ctrl+C.");
   }
+}
+
+function copyAll() {
+  const n = byId("people").rows.length;
+  return copyText(byId("all-links"), n === 1 ? "One link copied." : `${n} links copied.`);
 }
 
 function actions(person) {
@@ -213,10 +225,12 @@ function listen() {
   });
   byId("logout").addEventListener("click", () => attempt(async () => {
     await ask("logout", { method: "POST" });
-    byId("people").replaceChildren();
+    showPeople([]);
     showLogin();
     say("Logged out.");
   }));
+  byId("copy-all").addEventListener("click", () => attempt(copyAll));
+  byId("links").search = `?scheme=${location.protocol.replace(":", "")}`;
   byId("refresh").addEventListener("click", () => attempt(async () => { await refresh(); say("Refreshed."); }));
   byId("add").addEventListener("submit", (event) => { event.preventDefault(); attempt(add); });
   for (const radio of document.querySelectorAll("[name=hearing]")) {

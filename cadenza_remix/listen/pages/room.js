@@ -208,14 +208,18 @@ class Room {
   }
 
   /** Run with everything before it dropped; `work` gives the versions that failed. */
-  renewed(text, work) {
+  async renewed(text, work) {
     const signal = this.passage.renew();
     this.remember();
-    return this.attempts.run(signal, text, async () => {
+    const isDone = await this.attempts.run(signal, text, async () => {
       const failed = await work(signal);
       this.remember();
       if (failed.length > 0) throw new Error(failureText(failed));
     });
+    // Another version that was chosen meanwhile may still come.
+    const isOver = !isDone && !signal.aborted && !this.attempts.isBusy;
+    if (isOver && this.player.selected === null) this.sayFailed(this.state.version);
+    return isDone;
   }
 
   /** A server that was started anew does not know the drawn audiogram. */
@@ -245,6 +249,7 @@ class Room {
     }
     const text = `Loading ${this.list.label(id)}`;
     this.say(text);
+    if (this.player.selected === null) byId("now").textContent = text;
     const { signal } = this.passage;
     const loading = this.attempts.run(signal, text, async () => {
       const failed = await this.passage.fetch(this.request(), [id]);
@@ -260,7 +265,10 @@ class Room {
   sayFailed(id) {
     const heard = this.player.selected;
     const still = heard === null || heard === id ? "" : `; still hearing ${this.list.label(heard)}`;
-    this.say(`${this.list.label(id)} cannot be played${still}`);
+    const isListed = this.list.versions.some((one) => one.id === id);
+    const text = isListed ? `${this.list.label(id)} cannot be played` : "Nothing can be played";
+    this.say(`${text}${still}`);
+    if (heard === null) byId("now").textContent = text;
   }
 
   show(id) {

@@ -29,6 +29,7 @@ export async function isBack(signal) {
 
 export class Attempts {
   #last = 0;
+  #isBusy = false;
 
   /** `onbusy(text or null)` shows what is waited for; `onforgotten()` tells the server again what it may not know. */
   constructor({ onbusy, onforgotten }) {
@@ -36,10 +37,16 @@ export class Attempts {
     this.onforgotten = onforgotten;
   }
 
+  /** Whether the last thing that was wanted is still waited for. */
+  get isBusy() {
+    return this.#isBusy;
+  }
+
   /** Do `work`, and tell what goes wrong. True when it was done; false when it failed or `signal` dropped it. */
   async run(signal, text, work) {
     const own = (this.#last += 1);
     tell(byId("room-error"), null);
+    this.#isBusy = true;
     this.onbusy(text);
     try {
       await this.#persist(signal, work);
@@ -48,7 +55,10 @@ export class Attempts {
       return false;
     } finally {
       // Of several under way, the last is what is waited for.
-      if (own === this.#last) this.onbusy(null);
+      if (own === this.#last) {
+        this.#isBusy = false;
+        this.onbusy(null);
+      }
     }
     return !signal.aborted;
   }

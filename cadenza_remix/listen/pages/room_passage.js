@@ -22,7 +22,7 @@ export class Passage {
   /** Of what did not come or was no sound: the browser may have kept it so. */
   #lost = new Set();
 
-  /** `onmark(version, state)` is told "loading", "loaded" or "failed" of each version; `label(version)` is its name. */
+  /** `onmark(version, state)` is told "loading", "loaded", "waiting" or "failed" of each version; `label(version)` is its name. */
   constructor(player, onmark, label = (version) => version) {
     this.#player = player;
     this.onmark = onmark;
@@ -102,7 +102,8 @@ export class Passage {
       return signal.aborted ? null : [...failed, ...lost];
     } catch (error) {
       if (signal.aborted) return null;
-      this.#markAgain(ids);
+      // Where the server is gone, whoever asked for them waits for it and asks again.
+      this.#markAgain(ids, error.status === 0 ? "waiting" : "failed");
       throw error;
     } finally {
       this.#nAsking -= 1;
@@ -127,7 +128,7 @@ export class Passage {
       return await this.#loadAll(replaced, request.simulator, signal);
     } catch (error) {
       if (signal.aborted) return [];
-      this.#markAgain(replaced.map(({ version }) => version));
+      this.#markAgain(replaced.map(({ version }) => version), "failed");
       if (error.status === undefined) throw error;
       return [];
     } finally {
@@ -135,8 +136,8 @@ export class Passage {
     }
   }
 
-  #markAgain(ids) {
-    for (const id of ids) this.onmark(id, this.#urls.has(id) ? "loaded" : "failed");
+  #markAgain(ids, missing) {
+    for (const id of ids) this.onmark(id, this.#urls.has(id) ? "loaded" : missing);
   }
 
   /**

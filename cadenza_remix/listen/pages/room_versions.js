@@ -64,12 +64,13 @@ export class VersionList {
     if (folded) folded.open = true;
   }
 
-  /** "loading", "loaded" with its loudness, or "failed". */
+  /** "loading", "loaded" with its loudness, "waiting" for a server that is gone, or "failed". */
   mark(id, state, loudness_lufs = null) {
     const row = this.#rows.get(id);
     if (!row) return;
     row.label.dataset.state = state;
-    row.note.textContent = { loading: "loading …", failed: "failed", loaded: `${levelText(loudness_lufs)} LUFS` }[state] ?? "";
+    const loaded = `${levelText(loudness_lufs)} LUFS`;
+    row.note.textContent = { loading: "loading …", waiting: "waiting", failed: "failed", loaded }[state] ?? "";
   }
 
   #row(version, number, chosen, passage) {

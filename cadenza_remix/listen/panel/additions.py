@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cadenza_remix.errors import InputError
-from cadenza_remix.listen.panel.config import ParticipantChoice, participant_from
+from cadenza_remix.listen.panel.config import LONGEST_LABEL, ParticipantChoice, label_from, participant_from
 from cadenza_remix.listen.panel.values import checked_keys
 
 MOST_AT_ONCE = 100
-LONGEST_LABEL = 40
 
 _COUNTED = re.compile(r"(.*?)([0-9]+)")
 
@@ -63,14 +62,10 @@ def labels_from(count: object, label: object) -> tuple[str | None, ...]:
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_AT_ONCE:
         expected = f"a whole number from 1 to {MOST_AT_ONCE}"
         raise InputError("wrong value", where="count", expected=expected, found=repr(count)[:40])
-    if label is not None and not isinstance(label, str):
-        raise InputError("wrong value", where="label", expected="text", found=repr(label)[:40])
-    text = (label or "").strip()
-    if not text:
-        return (None,) * count
-    if not text.isprintable():
-        raise InputError("wrong value", where="label", expected="printable characters", found=ascii(text)[:80])
-    labels = (text,) if count == 1 else _counted(text, count)
+    text = label_from(label)
+    if text is None or count == 1:
+        return (text,) * count
+    labels = _counted(text, count)
     longest = max(map(len, labels))
     if longest > LONGEST_LABEL:
         raise InputError("too long", where="label", expected=f"at most {LONGEST_LABEL} characters", found=longest)
@@ -78,8 +73,6 @@ def labels_from(count: object, label: object) -> tuple[str | None, ...]:
 
 
 def _counted(label: str, count: int) -> tuple[str, ...]:
-    if len(label) > LONGEST_LABEL:
-        raise InputError("too long", where="label", expected=f"at most {LONGEST_LABEL} characters", found=len(label))
     parts = _COUNTED.fullmatch(label)
     if parts is None:
         raise InputError("cannot be counted up", where="label", expected="digits at its end, as P01", found=repr(label))

@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict, deque
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Cookie, Depends, Path, Request, Response
 from fastapi.responses import JSONResponse
@@ -147,6 +147,13 @@ def _add_inside(inside: APIRouter, panel: Panel) -> None:
     def delete(number: Number) -> dict[str, Any]:
         panel.delete(number)
         return {"deleted": number}
+
+    @inside.get("/links.csv")
+    def links(request: Request, scheme: Literal["http", "https"] = "http") -> Response:
+        """``scheme``: how the page itself was reached. A server in front that speaks HTTPS is not seen from here."""
+        headers = {"content-disposition": 'attachment; filename="links.csv"'}
+        text = panel.links_csv(f"{scheme}://{request.headers['host']}")
+        return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
     @inside.get("/answers.csv")
     def answers() -> Response:

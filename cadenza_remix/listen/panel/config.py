@@ -26,6 +26,7 @@ MOST_STIMULI = 12
 """BS.1534-3, 5.1: not more than 12 signals on one page, the hidden reference and the anchors included."""
 MOST_TRAINING, MOST_REPEATS = 20, 20
 MOST_PARTICIPANTS = 2000
+LONGEST_LABEL = 40
 
 _ONLY_IN = {
     "reference": "mushra",
@@ -80,11 +81,15 @@ class SongChoice:
 
 @dataclass(frozen=True)
 class ParticipantChoice:
-    """Whose hearing a participant has: a listener of the run or a standard audiogram by name, or two audiograms."""
+    """Whose hearing a participant has: a listener of the run or a standard audiogram by name, or two audiograms.
+
+    ``label`` is the organiser's own code for whoever takes part.
+    """
 
     listener: str | None = None
     left: Audiogram | None = None
     right: Audiogram | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -336,27 +341,66 @@ def _participants(value: object, where: str) -> tuple[ParticipantChoice, ...]:
         raise InputError("wrong value", where=where, expected="a list", found=repr(value)[:80])
     if len(value) > MOST_PARTICIPANTS:
         raise InputError("too many", where=where, expected=f"at most {MOST_PARTICIPANTS}", found=len(value))
-    return tuple(participant_from(entry, where=f"{where}[{number}]") for number, entry in enumerate(value))
+    choices = tuple(participant_from(entry, where=f"{where}[{number}]") for number, entry in enumerate(value))
+    labels = set()
+    for number, choice in enumerate(choices):
+        if choice.label in labels:
+            here = f"{where}[{number}]: label"
+            raise InputError("stands twice", where=here, expected="each label once", found=repr(choice.label))
+        if choice.label is not None:
+            labels.add(choice.label)
+    return choices
 
 
 def participant_from(value: object, *, where: str = "participant") -> ParticipantChoice:
     """Read ``{listener: id}`` or ``{audiogram: {left: {frequencies_hz, levels_db_hl}, right: {...}}}``.
 
+    Either can have a ``label``, see `label_from`.
+
     Raises
     ------
     InputError
-        Neither, or both, or an audiogram that cannot be one.
+        Neither, or both, or an audiogram or a label that cannot be one.
     """
-    given = checked_keys(value, ("listener", "audiogram"), where)
-    if len(given) != 1:
-        raise InputError("wrong form", where=where, expected="listener or audiogram", found=", ".join(given) or "none")
+    given = checked_keys(value, ("listener", "audiogram", "label"), where)
+    hearing = [key for key in given if key != "label"]
+    if len(hearing) != 1:
+        raise InputError(
+            "wrong form", where=where, expected="listener or audiogram", found=", ".join(hearing) or "none"
+        )
+    label = label_from(given.get("label"), where=f"{where}: label")
     if "listener" in given:
         name = given["listener"]
         if not isinstance(name, str) or not name.strip():
             raise InputError("wrong value", where=f"{where}: listener", expected="a name", found=repr(name)[:80])
-        return ParticipantChoice(listener=name)
+        return ParticipantChoice(listener=name, label=label)
     ears = checked_keys(given["audiogram"], ("left", "right"), f"{where}: audiogram")
-    return ParticipantChoice(left=_audiogram(ears, "left", where), right=_audiogram(ears, "right", where))
+    return ParticipantChoice(None, _audiogram(ears, "left", where), _audiogram(ears, "right", where), label)
+
+
+def label_from(value: object, *, where: str = "label") -> str | None:
+    """Return an organiser's code for a participant without spaces around it; None where it is empty or None.
+
+    Raises
+    ------
+    InputError
+        It is no text (YAML takes ``007`` for the number 7), has other than printable characters, or more than
+        `LONGEST_LABEL`.
+
+    Examples
+    --------
+    >>> label_from(" P07 ")
+    'P07'
+    """
+    if value is not None and not isinstance(value, str):
+        expected = "text (a number or date in quotes)"
+        raise InputError("wrong value", where=where, expected=expected, found=repr(value)[:40])
+    text = (value or "").strip()
+    if not text.isprintable():
+        raise InputError("wrong value", where=where, expected="printable characters", found=ascii(text)[:80])
+    if len(text) > LONGEST_LABEL:
+        raise InputError("too long", where=where, expected=f"at most {LONGEST_LABEL} characters", found=len(text))
+    return text or None
 
 
 def _audiogram(ears: Mapping[str, Any], ear: str, where: str) -> Audiogram:
@@ -377,9 +421,10 @@ def plain_audiogram(left: Audiogram, right: Audiogram) -> dict[str, Any]:
 
 
 def _plain_participant(choice: ParticipantChoice) -> dict[str, Any]:
+    label = {} if choice.label is None else {"label": choice.label}
     if choice.left is None or choice.right is None:
-        return {"listener": choice.listener}
-    return {"audiogram": plain_audiogram(choice.left, choice.right)}
+        return {"listener": choice.listener, **label}
+    return {"audiogram": plain_audiogram(choice.left, choice.right), **label}
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
@@ -10,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cadenza_remix.atomic import make_folder, writing_failed
+from cadenza_remix.atomic import make_folder
 from cadenza_remix.errors import InputError, OutputError
 
 VERSION = 1
 _APPLICATION_ID = 0x43445A50  # "CDZP", in the file's header
 _BUSY_MS = 10_000
 _MAGIC = b"SQLite format 3\0"
+_NO_DISK = ("SQLITE_IOERR", "SQLITE_FULL")
 _NOT_COMPARED = ("folder",)  # a test that was moved with its results is the same test
 
 _SCHEMA = (
@@ -43,10 +43,6 @@ _LABELS = (
     "CREATE TABLE IF NOT EXISTS participant_labels(participant INTEGER PRIMARY KEY REFERENCES participants(number)"
     " ON DELETE CASCADE, label TEXT NOT NULL)"
 )
-
-
-class HeldError(InputError):
-    """Another server holds the file of answers."""
 
 
 def make_tables(db: sqlite3.Connection) -> None:
@@ -99,6 +95,8 @@ def connect(path: Path) -> sqlite3.Connection:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         with path.open("rb") as file:
             begin = file.read(len(_MAGIC))
+            if not begin:
+                os.fchmod(file.fileno(), 0o600)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
     expected = "a file of answers that cadenza-remix listen --test made"
@@ -112,6 +110,8 @@ def connect(path: Path) -> sqlite3.Connection:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.Error as error:
         connection.close()
+        if error.sqlite_errorname.startswith(_NO_DISK):
+            raise OutputError(f"{path}: cannot be written: {error}; is the disk full?") from error
         raise InputError("cannot be read", where=path, expected=expected, found=error) from error
     if tables and application != _APPLICATION_ID:
         connection.close()
@@ -122,63 +122,28 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def lock_results(path: Path) -> int:
-    """Hold a file of answers for this server, and return what `unlock_results` takes.
-
-    SQLite would let several servers write, but each keeps sounds of its own: what one deletes another would go on
-    playing. The lock is the kernel's (``flock``), so it is free again when its holder is killed. It is on a file of its
-    own, as closing any other handle of a database takes SQLite's locks away.
-
-    Raises
-    ------
-    HeldError
-        Another server has it.
-    OutputError
-        The file system knows no locks, or the lock's file cannot be made.
-    """
-    make_folder(path.parent)
-    lock = _lock_file(path)
-    while True:
-        try:
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise writing_failed(lock, error) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise HeldError("another server holds this test", where=path, expected="one server at a time") from None
-        except OSError as error:
-            os.close(handle)
-            raise OutputError(f"{lock}: cannot be locked: {error.strerror}") from error
-        if os.fstat(handle).st_nlink:
-            return handle
-        os.close(handle)  # its last holder removed it while we waited for nothing: take the new one
-
-
-def unlock_results(path: Path, handle: int) -> None:
-    """Let others have a file of answers."""
-    _lock_file(path).unlink(missing_ok=True)
-    os.close(handle)
-
-
-def _lock_file(path: Path) -> Path:
-    return path.with_name(f"{path.name}-lock")
-
-
 def changed_keys(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     """Return the keys in which settings differ from those under which a file was made."""
     keys = dict.fromkeys((*stored, *settings))
     return [key for key in keys if key not in _NOT_COMPARED and stored.get(key) != settings.get(key)]
 
 
-def other_settings(stored: Mapping[str, Any], settings: Mapping[str, Any], path: Path) -> InputError:
-    """Return the error for settings that differ from those under which the file was made, naming all that do."""
+def other_settings(
+    stored: Mapping[str, Any], settings: Mapping[str, Any], path: Path, *, has_answers: bool, is_foreign: bool
+) -> InputError:
+    """Return the error for settings that differ from those under which the file was made, naming all that do.
+
+    ``is_foreign``: the file may well be another test's.
+    """
     changed = changed_keys(stored, settings)
-    if changed == ["participants"]:
+    if has_answers and changed == ["participants"]:
         advice = "leave them as they were, and add people on the administrators' page"
+    elif has_answers:
+        advice = "a changed test needs another file: --results"
+    elif is_foreign:
+        advice = "is it another test's? It has no answers, so it can be deleted, or take another --results"
     else:
-        advice = "a changed test needs another file; one without answers can be deleted"
+        advice = "nobody has answered yet: a server that is started with them takes them over"
     verb = "differs" if len(changed) == 1 else "differ"
     return InputError(
         f"made under other settings: {', '.join(changed)} {verb} ({advice})",

@@ -48,7 +48,8 @@ def shown_p(p: float) -> str:
 def _answered(analysis: Analysis) -> Iterator[str]:
     answers = analysis.answers
     n_songs = answers.ratings["song"].nunique()
-    unfinished = f"; {answers.n_open} trials are not answered yet" if answers.n_open else ""
+    is_are = "is" if answers.n_open == 1 else "are"
+    unfinished = f"; {_many(answers.n_open, 'trial')} {is_are} not answered yet" if answers.n_open else ""
     yield (
         f"{_many(analysis.screening.n_assessors, 'assessor')} of {answers.n_participants} answered "
         f"{_many(answers.n_trials, 'trial')} on {_many(n_songs, 'song')}{unfinished}."

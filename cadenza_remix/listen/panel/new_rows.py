@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cadenza_remix.errors import CadenzaError
 from cadenza_remix.listen.panel.records import NewParticipant, PlannedTrial
@@ -35,7 +35,7 @@ def add_rows(db: sqlite3.Connection, people: Sequence[NewParticipant], *, most: 
     Raises
     ------
     ConflictError
-        There would be too many.
+        There would be too many, or somebody has one of the labels.
     NumberTakenError
         One of the numbers was given already.
     """
@@ -51,9 +51,30 @@ def add_rows(db: sqlite3.Connection, people: Sequence[NewParticipant], *, most: 
         token, audiogram = secrets.token_urlsafe(_TOKEN_BYTES), _json(person.audiogram)
         row = (person.number, token, person.listener, audiogram, person.severity, "welcome", None)
         db.execute("INSERT INTO participants VALUES(?, ?, ?, ?, ?, ?, ?)", row)
-        if person.label is not None:
-            db.execute("INSERT INTO participant_labels VALUES(?, ?)", (person.number, person.label))
         add_trials(db, person.number, person.trials)
+    give_labels(db, {person.number: person.label for person in people})
+
+
+def give_labels(db: sqlite3.Connection, labels: Mapping[int, str | None]) -> None:
+    """Give participants of these numbers other labels, or none; a transaction is the caller's to hold.
+
+    Labels that older programs gave twice stay as they are: only what is given now must be free.
+
+    Raises
+    ------
+    ConflictError
+        Somebody else has one of the labels.
+    """
+    db.executemany("DELETE FROM participant_labels WHERE participant=?", [(number,) for number in labels])
+    taken: dict[str, int] = {}
+    for row in db.execute("SELECT participant, label FROM participant_labels ORDER BY participant"):
+        taken.setdefault(row["label"], row["participant"])
+    for number, label in labels.items():
+        if label is None:
+            continue
+        if taken.setdefault(label, number) != number:
+            raise ConflictError(f"label {label!r} is taken by participant {taken[label]}")
+        db.execute("INSERT INTO participant_labels VALUES(?, ?)", (number, label))
 
 
 def add_trials(db: sqlite3.Connection, number: int, trials: Iterable[PlannedTrial]) -> None:

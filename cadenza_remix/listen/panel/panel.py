@@ -256,6 +256,14 @@ class Panel:
             "n_trials": person.n_trials,
         }
 
+    def links_csv(self, base_url: str) -> str:
+        """Return a line for each participant with their link under the server's address; no cell is a formula."""
+        base = base_url.rstrip("/")
+        columns = ("number", "label", "listener", "state", "link")
+        entries = [{**entry, "link": f"{base}{entry['link']}"} for entry in self.participants()]
+        rows = [{key: harmless_in_a_spreadsheet(entry[key]) for key in columns} for entry in entries]
+        return _csv(columns, rows)
+
     def overview(self) -> dict[str, Any]:
         """Return the test as the administrators' page shows it."""
         people = self.store.participants()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class TestPlanner:
         try:
             check_systems(settings, library)
             self.passages = passages_of(settings, library)
-            for choice in dict.fromkeys(settings.participants):
+            for choice in dict.fromkeys(replace(choice, label=None) for choice in settings.participants):
                 self.listener(choice)
         except InputError as error:
             raise InputError(str(error), where=where) from error
@@ -77,7 +78,8 @@ class TestPlanner:
 
     def plan_entry(self, number: int, entry: Mapping[str, Any]) -> NewParticipant:
         """Return the plan of an entry of the settings' participants, as plain values."""
-        return self.plan(number, self.listener(participant_from(entry)))
+        choice = participant_from(entry)
+        return self.plan(number, self.listener(choice), label=choice.label)
 
     def plan_again(self, number: int, listener: str, audiogram: Mapping[str, Any]) -> NewParticipant:
         """Return the plan of somebody who takes part already; `InputError` where they cannot under these settings."""

@@ -15,7 +15,7 @@ from cadenza_remix.errors import InputError
 from cadenza_remix.listen.library import Library
 from cadenza_remix.listen.panel.additions import Addition
 from cadenza_remix.listen.panel.config import TestSettings, load_test
-from cadenza_remix.listen.panel.database import HeldError, lock_results, unlock_results
+from cadenza_remix.listen.panel.lock import HeldError, ResultsLock, address_of_holder
 from cadenza_remix.listen.panel.new_rows import NumberTakenError
 from cadenza_remix.listen.panel.planning import TestPlanner
 from cadenza_remix.listen.panel.records import Participant
@@ -42,6 +42,7 @@ class Roster:
         self.settings, self.planner, self.store = settings, planner, store
         self.library = planner.library
         self.admin_token: str | None = None
+        self._lock: ResultsLock | None = None
         self._opened = ExitStack()
         self._adding = threading.Lock()
 
@@ -51,12 +52,12 @@ class Roster:
         test: str | Path,
         results: str | Path | None = None,
         *,
-        beside_server: bool = False,
+        is_server: bool = True,
         library_of: Callable[[Sequence[FinishedRun]], Library] = Library.from_runs,
     ) -> Roster:
         """Open a test: a new one is set up with its participants, an old one goes on.
 
-        Settings that were changed are taken over where nobody has answered anything; ``store.change`` tells of it.
+        A server takes settings over that were changed where nobody has answered anything; ``store.change`` tells of it.
 
         Parameters
         ----------
@@ -64,8 +65,8 @@ class Roster:
             The settings; see `cadenza_remix.listen.panel.config`.
         results : path, optional
             The file of answers; the settings' name with the suffix ``.sqlite`` by default.
-        beside_server : bool
-            Whether a server may hold the file: then it must have been set up, under the same settings.
+        is_server : bool
+            Others can have the file beside a server that has set it up, and only under the same settings.
         library_of : callable
             Makes the library of the test's runs.
 
@@ -82,19 +83,21 @@ class Roster:
             raise InputError(f"run: {error}", where=test) from error
         planner = TestPlanner(settings, library, test)
         path = Path(results) if results is not None else Path(test).with_suffix(".sqlite")
+        lock = None
         with ExitStack() as opened:  # closed again where something fails, by `close` otherwise
-            is_held = True
             try:
-                opened.callback(unlock_results, path, lock_results(path))
+                lock = ResultsLock(path)
+                opened.callback(lock.release)
             except HeldError:
-                if not beside_server:
+                if is_server:
                     raise
-                is_held = False
-            # Nobody's plan is changed below a server.
-            store = PanelStore(path, settings.to_dict(), planner=planner if is_held else None)
+            store = PanelStore(
+                path, settings.to_dict(), planner=planner if is_server else None, is_named=results is not None
+            )
             opened.callback(store.close)
             roster = cls(settings, planner, store)
-            if is_held:
+            roster._lock = lock
+            if lock is not None:
                 roster._set_up()
             elif store.admin_token_hash is None:
                 raise InputError("a server is just setting up this test", where=path, expected="a moment's patience")
@@ -112,12 +115,25 @@ class Roster:
         if is_new:  # the hash comes last: who was killed before it goes on here
             n_made = self.store.next_number() - 1
             choices = enumerate(self.settings.participants[n_made:], start=n_made + 1)
-            people = [self.planner.plan(number, self.planner.listener(choice)) for number, choice in choices]
+            people = [
+                self.planner.plan(number, self.planner.listener(choice), label=choice.label)
+                for number, choice in choices
+            ]
             self.store.add_participants(people)
         if is_new or given is not None:
             token = given or secrets.token_urlsafe(24)
             self.store.set_admin_token_hash(_digest(token))
             self.admin_token = None if given else token
+
+    @property
+    def server_address(self) -> str | None:
+        """Where the server is that holds the file; None where none does, or it has not told yet."""
+        return address_of_holder(self.store.path) if self._lock is None else None
+
+    def note_address(self, address: str) -> None:
+        """Let those who add participants know where this server is."""
+        if self._lock is not None:
+            self._lock.note_address(address)
 
     def close(self) -> None:
         """Close the file, and let others have it."""
@@ -135,7 +151,7 @@ class Roster:
         InputError
             There is no such listener, or a stimulus cannot be made for them.
         ConflictError
-            There are too many.
+            There are too many, or somebody has one of the labels.
         """
         with self._adding:
             listener = self.planner.listener(addition.choice)

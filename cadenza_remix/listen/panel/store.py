@@ -11,7 +11,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,9 @@ class PanelStore:
         Plain values (`TestSettings.to_dict`): kept in a new file, compared with those of an old one.
     planner : Planner, optional
         Plans anew for everybody in a file that was made under other settings and holds no answer. Who gives one holds
-        the file (`lock_results`). Without one, other settings are always refused.
+        the file (`ResultsLock`). Without one, other settings are always refused.
+    is_named : bool
+        Whether somebody named the file: one with another title or type may then be another test's, and stays as it is.
 
     Attributes
     ----------
@@ -67,20 +69,25 @@ class PanelStore:
         It cannot be made or written.
     """
 
-    def __init__(self, path: str | Path, settings: Mapping[str, Any], *, planner: Planner | None = None) -> None:
+    def __init__(
+        self, path: str | Path, settings: Mapping[str, Any], *, planner: Planner | None = None, is_named: bool = False
+    ) -> None:
         self.path = Path(path)
         self.change: SettingsChange | None = None
         self._lock = threading.RLock()
         self._has_questions = bool(settings.get("questions"))
+        self._is_named = is_named
         self._settings: dict[str, Any] = json.loads(json.dumps(dict(settings), allow_nan=False))
         self._connection = connect(self.path)
         try:
             self._prepare(planner)
-        except sqlite3.Error as error:
+        except BaseException as error:
             self._connection.close()
-            raise OutputError(f"{self.path}: cannot be written: {error}") from error
-        except BaseException:
-            self._connection.close()
+            with suppress(OSError):
+                if planner is not None and not self.path.stat().st_size:  # nobody else has made it
+                    self.path.unlink()
+            if isinstance(error, sqlite3.Error):
+                raise OutputError(f"{self.path}: cannot be written: {error}") from error
             raise
 
     def _prepare(self, planner: Planner | None) -> None:
@@ -92,7 +99,7 @@ class PanelStore:
                 make_tables(db)
                 row = (json.dumps(settings, ensure_ascii=False), _now())
                 db.execute("INSERT INTO test(id, settings, created) VALUES(1, ?, ?)", row)
-            if planner is None or has_answers(db):
+            if planner is None or has_answers(db) or self._is_foreign(db):
                 self._check_settings(db)  # before anything is changed in the file of another test
             keep_last_number(db)
             keep_later_tables(db)
@@ -100,9 +107,14 @@ class PanelStore:
                 self.change = replace_settings(db, settings, planner, self.path)
 
     def _check_settings(self, db: sqlite3.Connection) -> None:
-        stored = json.loads(db.execute("SELECT settings FROM test").fetchone()["settings"])
+        stored = _settings_of(db)
         if changed_keys(stored, self._settings):
-            raise other_settings(stored, self._settings, self.path)
+            raise other_settings(
+                stored, self._settings, self.path, has_answers=has_answers(db), is_foreign=self._is_foreign(db)
+            )
+
+    def _is_foreign(self, db: sqlite3.Connection) -> bool:
+        return self._is_named and bool({"title", "type"} & {*changed_keys(_settings_of(db), self._settings)})
 
     def close(self) -> None:
         """Close the file."""
@@ -363,6 +375,11 @@ class PanelStore:
                 is_busy = True
         if is_busy:
             raise OutputError(f"{self.path}: rows deleted, but the log cannot be emptied while another program reads")
+
+
+def _settings_of(db: sqlite3.Connection) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads(db.execute("SELECT settings FROM test").fetchone()["settings"])
+    return settings
 
 
 _PEOPLE = (

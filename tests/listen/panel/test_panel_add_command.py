@@ -8,6 +8,7 @@ import httpx
 import pytest
 from listening_server import listening_server
 from open_panel import open_panel, rating, write_test
+from small_disk import needs_small_disk, run_on_small_disk
 
 from cadenza_remix.cli import main
 
@@ -58,35 +59,34 @@ def test_beside_a_running_server(call, tmp_path, panel_run):
     test, results = write_test(tmp_path, panel_run), tmp_path / "answers.sqlite"
     arguments = ["--test", test, "--results", results]
     with listening_server(arguments) as server:
-        adding = [*arguments, "--add-participants", 2, "--listener", "N3", "--port", server.port]
+        adding = [*arguments, "--add-participants", 2, "--listener", "N3"]
         status, links, told = call(*adding)
         assert (status, told) == (0, "")
+        assert all(link.startswith(f"{server.url}/t/") for link in links.splitlines())
         for link in links.splitlines():
             assert httpx.get(link).status_code == 200
             assert httpx.get(link.replace("/t/", "/api/t/")).json()["state"] == "welcome"
         write_test(tmp_path, panel_run, seed=8)
         status, links, told = call(*adding)
         assert (status, links) == (2, "")
-        assert "made under other settings: seed differs" in told
+        assert "made under other settings: seed differs (nobody has answered yet: a server that is started" in told
         assert len(told.splitlines()) == 1
         assert len(people(results)) == 4
 
 
-def test_changed_settings_are_told_of(call, tmp_path, panel_run):
+def test_a_server_takes_changed_settings_over_and_nobody_else(call, tmp_path, panel_run):
     test = write_test(tmp_path, panel_run)
     with open_panel(tmp_path, test):
         pass
-    write_test(tmp_path, panel_run, seed=8)
-    status, links, told = call("--test", test, "--add-participants", 1, "--listener", "N3")
-    assert (status, len(links.splitlines())) == (0, 1)
-    expected = "settings changed (seed); no answers yet, so nothing was lost: 2 links stay"
-    assert told == f"{tmp_path / 'test.sqlite'}: {expected}\n"
     write_test(tmp_path, panel_run, seed=9)
+    status, links, told = call("--test", test, "--add-participants", 1, "--listener", "N3")
+    assert (status, links, len(people(tmp_path / "test.sqlite"))) == (2, "", 2)
+    assert "made under other settings: seed differs (nobody has answered yet: a server that is started" in told
     with listening_server(["--test", test]) as server:
         assert (
             server.output()
             .splitlines()[0]
-            .endswith("settings changed (seed); no answers yet, so nothing was lost: 3 links stay")
+            .endswith("settings changed (seed); no answers yet, so nothing was lost: 2 links stay")
         )
         link = f"{server.url}/api/t/{people(tmp_path / 'test.sqlite')[0][1]}"
         with httpx.Client(base_url=link, timeout=60) as participant:
@@ -98,7 +98,83 @@ def test_changed_settings_are_told_of(call, tmp_path, panel_run):
     write_test(tmp_path, panel_run, seed=10, title="Another one")
     status, links, told = call("--test", test, "--add-participants", 1, "--listener", "N3")
     assert (status, links) == (2, "")
-    assert "made under other settings: title, seed differ (a changed test needs another file" in told
+    assert "made under other settings: title, seed differ (a changed test needs another file: --results)" in told
+
+
+def test_the_file_of_another_test_is_not_taken_over(call, tmp_path, panel_run):
+    test = write_test(tmp_path, panel_run)
+    with open_panel(tmp_path, test):
+        pass
+    other = tmp_path / "other"
+    other.mkdir()
+    mistaken = ["--test", write_test(other, panel_run, title="Another one"), "--results", tmp_path / "test.sqlite"]
+    for options in ([], ["--add-participants", 1, "--listener", "N3"]):
+        status, links, told = call(*mistaken, *options)
+        assert (status, links, len(told.splitlines())) == (2, "", 1)
+        assert "title differs (is it another test's?" in told
+    with open_panel(tmp_path, test) as served:
+        assert served.panel.store.change is None
+        assert len(served.panel.store.participants()) == 2
+
+
+def test_one_lock_whatever_links_lead_to_the_file(call, tmp_path, panel_run):
+    test = write_test(tmp_path, panel_run)
+    (tmp_path / "link.sqlite").symlink_to("test.sqlite")
+    with listening_server(["--test", test]):
+        status, _, told = call("--test", test, "--results", tmp_path / "link.sqlite", "--port", 0)
+        assert status == 2
+        assert "another server holds this test" in told
+
+
+def test_the_address_of_a_server_that_was_killed_is_not_told(call, tmp_path, panel_run):
+    test = write_test(tmp_path, panel_run)
+    with listening_server(["--test", test]) as server:
+        server.kill()
+    assert (tmp_path / "test.sqlite-lock").read_text() == f"{server.url}\n"
+    status, links, _ = call("--test", test, "--add-participants", 1, "--listener", "N3", "--port", 9000)
+    assert status == 0
+    assert links.startswith("http://127.0.0.1:9000/t/")
+
+
+#: A file of answers is opened, and a new one made, where nothing can be written any more.
+FULL = """
+import contextlib, sys
+from pathlib import Path
+from cadenza_remix.errors import OutputError
+from cadenza_remix.listen.panel.store import PanelStore
+
+class Planner:
+    most_participants = 0
+
+settings = {"title": "a test", "type": "ab", "participants": []}
+folder = Path(sys.argv[1])
+PanelStore(folder / "old.sqlite", settings).close()
+with contextlib.suppress(OSError), (folder / "other").open("wb", buffering=0) as other:
+    while True:
+        other.write(bytes(4096))
+for name in ("old.sqlite", "new.sqlite"):
+    try:
+        PanelStore(folder / name, settings, planner=Planner())
+    except OutputError as error:
+        print(error)
+assert not (folder / "new.sqlite").exists()
+(folder / "other").unlink()
+PanelStore(folder / "old.sqlite", settings).close()
+"""
+
+
+@needs_small_disk
+def test_a_full_disk_is_called_so(tmp_path):
+    for line, name in zip(run_on_small_disk(tmp_path, FULL).splitlines(), ("old", "new"), strict=True):
+        assert line.startswith(f"{tmp_path}/{name}.sqlite: cannot be written: ")
+        assert "full" in line
+
+
+@pytest.mark.parametrize("results", [".", "/"])
+def test_a_folder_cannot_hold_the_answers(call, tmp_path, panel_run, results):
+    status, _, told = call("--test", write_test(tmp_path, panel_run), "--results", results, "--port", 0)
+    assert status == 2
+    assert told.endswith(f"{results}: cannot be written: is a folder\n")
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_labels_are_counted_up():
         (2.0, None, "count: wrong value"),
         ("5", None, "count: wrong value"),
         (None, None, "count: wrong value"),
-        (1, 7, "label: wrong value: expected text, found 7"),
+        (1, 7, "label: wrong value: expected text (a number or date in quotes), found 7"),
         (1, "x" * 41, "label: too long: expected at most 40 characters, found 41"),
         (2, "x" * 39 + "9", "label: too long: expected at most 40 characters, found 41"),
         (2, "9" * 5000, "label: too long: expected at most 40 characters, found 5000"),
@@ -264,7 +264,7 @@ def test_such_a_file_without_answers_takes_changed_settings(tmp_path, panel_run,
 
 def test_a_second_program_adds_beside_the_server(served, tmp_path, panel_run):
     test = tmp_path / "test.yaml"
-    beside = Roster.open(test, beside_server=True)
+    beside = Roster.open(test, is_server=False)
     try:
         (person,) = beside.add(Addition(ParticipantChoice(listener="N3"), ("P1",)))
         (other,) = served.panel.roster.add(Addition(ParticipantChoice(listener="N3"), ("P2",)))
@@ -278,19 +278,19 @@ def test_a_second_program_adds_beside_the_server(served, tmp_path, panel_run):
         Roster.open(test)
     write_test(tmp_path, panel_run, seed=9)
     with pytest.raises(InputError, match="seed differs"):
-        Roster.open(test, beside_server=True)
+        Roster.open(test, is_server=False)
     write_test(tmp_path, panel_run)
     with served.panel.store._transaction() as db:
         db.execute("UPDATE test SET admin_token_hash=NULL")
     with pytest.raises(InputError, match="a server is just setting up this test"):
-        Roster.open(test, beside_server=True)
+        Roster.open(test, is_server=False)
 
 
 def test_nobody_is_added_under_settings_that_changed_meanwhile(tmp_path, panel_run):
     """The server that held the file has ended, and another one has taken changed settings over."""
     test = write_test(tmp_path, panel_run)
     with open_panel(tmp_path, test):
-        beside = Roster.open(test, beside_server=True)
+        beside = Roster.open(test, is_server=False)
     try:
         with open_panel(tmp_path, write_test(tmp_path, panel_run, seed=9)) as again:
             assert again.panel.store.change.keys == ("seed",)
@@ -305,5 +305,5 @@ def test_settings_are_not_taken_over_beside_a_server(served, tmp_path, panel_run
     write_test(tmp_path, panel_run, seed=9)
     before = rows_of(tmp_path / "test.sqlite")
     with pytest.raises(InputError, match="seed differs"):
-        Roster.open(tmp_path / "test.yaml", beside_server=True)
+        Roster.open(tmp_path / "test.yaml", is_server=False)
     assert rows_of(tmp_path / "test.sqlite") == before

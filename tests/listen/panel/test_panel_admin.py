@@ -28,6 +28,7 @@ INSIDE = [
     ("POST", "/api/admin/participants"),
     ("GET", "/api/admin/participants/1/export"),
     ("DELETE", "/api/admin/participants/1"),
+    ("GET", "/api/admin/links.csv"),
     ("GET", "/api/admin/answers.csv"),
     ("GET", "/api/admin/questions.csv"),
     ("POST", "/api/admin/logout"),
@@ -202,6 +203,29 @@ def test_export_and_answers(served):
         "baseline", "e016", "mixture", "hidden_reference", "anchor_3500", "anchor_7000",
     }  # fmt: skip
     assert served.panel.store.participant(1).token not in reply.text
+
+
+def test_all_links_as_a_table(served):
+    served.log_in()
+    assert added(served, {"listener": "N3", "label": "=P1, ä"}) == [3]
+    served.enter(2)
+    reply = served.client.get("/api/admin/links.csv")
+    assert reply.headers["content-type"] == "text/csv; charset=utf-8"
+    assert reply.headers["content-disposition"] == 'attachment; filename="links.csv"'
+    assert reply.headers["cache-control"] == "no-store"
+    rows = list(csv.reader(io.StringIO(reply.text)))
+    paths = [f"/t/{person.token}" for person in served.panel.store.participants()]
+    assert rows == [
+        ["number", "label", "listener", "state", "link"],
+        ["1", "", "L5040", "welcome", f"http://127.0.0.1{paths[0]}"],
+        ["2", "", "own audiogram", "training", f"http://127.0.0.1{paths[1]}"],
+        ["3", "'=P1, ä", "N3", "welcome", f"http://127.0.0.1{paths[2]}"],
+    ]
+    behind = served.client.get("/api/admin/links.csv?scheme=https", headers={"host": "127.0.0.1:8443"})
+    links = [row["link"] for row in csv.DictReader(io.StringIO(behind.text))]
+    assert links == [f"https://127.0.0.1:8443{path}" for path in paths]
+    assert served.client.get("/api/admin/links.csv?scheme=javascript").status_code == 422
+    assert served.client.get("/api/admin/links.csv", headers={"host": "elsewhere.example"}).status_code == 400
 
 
 def test_deleting_a_participant(served, tmp_path):

@@ -1,5 +1,6 @@
 """Listening tests as administrators see them: a real browser and the real program."""
 
+import csv
 import json
 import re
 
@@ -10,7 +11,23 @@ from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
-PANELS = {"mushra": mushra_for(1), "ab": {"participants": []}}
+PANELS = {"mushra": mushra_for(1), "ab": {"participants": []}, "scales": {"participants": []}}
+NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {value: undefined})"
+"""As browsers have it on pages of other machines that come without HTTPS."""
+
+
+def log_in(page, panel):
+    page.goto(f"{panel.server.url}/admin")
+    page.get_by_label("Token").fill(panel.admin_token)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("Logged in.")
+
+
+def add(page, listener, count, label):
+    page.get_by_role("combobox", name="Listener").fill(listener)
+    page.get_by_role("spinbutton", name="How many").fill(str(count))
+    page.get_by_label("Label (optional)").fill(label)
+    page.get_by_role("button", name="Add", exact=True).click()
 
 
 def test_administration(mushra, browser):
@@ -115,16 +132,76 @@ def test_several_with_labels(panels, browser):
         watch.assert_clean(except_for=("401", "422"))
 
 
+def test_all_links_at_once(panels, browser):
+    """Copied, shown to be copied where the browser keeps its clipboard, and as a file; for nobody, there is none."""
+    panel = panels["scales"].result()
+    buttons = {"Copy all links": "button", "Download links.csv": "link"}
+    with open_page(browser) as (page, watch):
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        log_in(page, panel)
+        expect(page.get_by_text("Nobody yet.")).to_be_visible()
+        for name, role in buttons.items():
+            expect(page.get_by_role(role, name=name)).to_be_hidden()
+        add(page, "L5040", 2, "P08")
+        expect(page.get_by_role("status")).to_contain_text("Participants 1 to 2 are added")
+        add(page, "N3", 1, "")
+        expect(page.get_by_role("status")).to_contain_text("Participant 3 is added")
+        page.get_by_role("button", name="Copy all links").click()
+        expect(page.get_by_role("status")).to_have_text("3 links copied.")
+        lines = f"P08\t{panel.link(1)}\nP09\t{panel.link(2)}\n3\t{panel.link(3)}"
+        assert page.evaluate("navigator.clipboard.readText()") == lines
+        expect(page.get_by_label("All links, a participant a line")).to_be_hidden()
+        with page.expect_download() as links:
+            page.get_by_role("link", name="Download links.csv").click()
+        assert links.value.suggested_filename == "links.csv"
+        with links.value.path().open(encoding="utf-8", newline="") as file:
+            rows = [(row["number"], row["label"], row["listener"], row["link"]) for row in csv.DictReader(file)]
+        assert rows == [
+            ("1", "P08", "L5040", panel.link(1)), ("2", "P09", "L5040", panel.link(2)), ("3", "", "N3", panel.link(3)),
+        ]  # fmt: skip
+        watch.assert_clean(except_for=("401",))
+    with open_page(browser, width=360, script=NO_CLIPBOARD) as (page, watch):
+        log_in(page, panel)
+        page.get_by_role("button", name="Copy all links").click()
+        shown = page.get_by_role("textbox", name="All links, a participant a line")
+        expect(shown).to_be_focused()
+        expect(shown).to_have_value(lines)
+        marked = shown.evaluate("(field) => field.value.slice(field.selectionStart, field.selectionEnd)")
+        assert marked == lines
+        expect(page.get_by_role("status")).to_contain_text("press Ctrl+C")
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        page.get_by_role("button", name="Log out").click()
+        expect(page.get_by_role("status")).to_have_text("Logged out.")
+        expect(page.locator("#all-links")).to_have_value("")
+        watch.assert_clean(except_for=("401",))
+
+
+def test_what_went_wrong_does_not_stand_beside_what_went_well_before(panels, browser):
+    panel = panels["mushra"].result()
+    with open_page(browser) as (page, watch):
+        log_in(page, panel)
+        page.get_by_role("button", name="Refresh").click()
+        expect(page.get_by_role("status")).to_have_text("Refreshed.")
+        add(page, "N3", 2, "pilot")
+        expect(page.get_by_role("alert")).to_contain_text("label: cannot be counted up")
+        expect(page.get_by_role("status")).to_have_text("")
+        page.get_by_role("button", name="Refresh").click()
+        expect(page.get_by_role("status")).to_have_text("Refreshed.")
+        expect(page.get_by_role("alert")).to_be_hidden()
+        watch.assert_clean(except_for=("401", "422"))
+
+
 @pytest.mark.parametrize("width", [360, 1100])
 def test_a_long_label_fits(panels, browser, width):
     panel = panels["ab"].result()
+    label = ("W" if width == 360 else "M") * 40  # no two participants have the same
     with open_page(browser, width=width) as (page, watch):
         page.goto(f"{panel.server.url}/admin")
         page.get_by_label("Token").fill(panel.admin_token)
         page.keyboard.press("Enter")
         page.get_by_role("combobox", name="Listener").fill("N3")
-        page.get_by_label("Label (optional)").fill("W" * 40)
+        page.get_by_label("Label (optional)").fill(label)
         page.get_by_role("button", name="Add", exact=True).click()
-        expect(page.get_by_role("cell", name="W" * 40).last).to_be_visible()
+        expect(page.locator("td[data-name=Label]", has_text=label)).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         watch.assert_clean(except_for=("401",))

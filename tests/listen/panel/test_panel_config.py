@@ -112,6 +112,14 @@ def test_own_scales_other_reference_and_null(tmp_path):
         ({"songs": ["x", "x"]}, "passage stands twice"),
         ({"participants": [{"listener": "a", "audiogram": {}}]}, "participants[0]: wrong form"),
         ({"participants": [{"name": "Ann"}]}, "unknown key 'name': expected one of listener, audiogram"),
+        ({"participants": [{"label": "P01"}]}, "participants[0]: wrong form: expected listener or"),
+        ({"participants": [{"listener": "a", "label": 7}]},
+         "participants[0]: label: wrong value: expected text (a number or date in quotes), found 7"),
+        ({"participants": [{"listener": "a", "label": True}]}, "participants[0]: label: wrong value"),
+        ({"participants": [{"listener": "a", "label": "x" * 41}]}, "participants[0]: label: too long: expected at"),
+        ({"participants": [{"listener": "a", "label": "a\nb"}]}, "participants[0]: label: wrong value: expected print"),
+        ({"participants": [{"listener": "a", "label": "P1"}, {"listener": "b"}, {"listener": "b", "label": " P1 "}]},
+         "participants[2]: label: stands twice: expected each label once, found 'P1'"),
         ({"participants": "all"}, "participants: wrong value"),
         ({"participants": {}}, "participants: wrong value: expected a list, found {}"),
         ({"participants": [{"listener": "a"}] * 2001}, "participants: too many: expected at most 2000, found 2001"),
@@ -168,6 +176,20 @@ def test_participants():
     ):
         with pytest.raises(InputError):
             participant_from(wrong)
+
+
+def test_labels_of_participants(tmp_path):
+    ears = {"audiogram": {"left": EAR, "right": EAR}}
+    people = [{"listener": "a", "label": " P01 "}, {**ears, "label": "007"}, {"listener": "a", "label": None}, ears]
+    test = load_test(written(tmp_path, participants=people))
+    assert [choice.label for choice in test.participants] == ["P01", "007", None, None]
+    plain = test.to_dict()["participants"]
+    assert [entry.get("label", "absent") for entry in plain] == ["P01", "007", "absent", "absent"]
+    assert [participant_from(entry) for entry in plain] == list(test.participants)
+    path = written(tmp_path)
+    path.write_text(path.read_text() + "participants: [{listener: a, label: 007}]")  # seven, to YAML
+    with pytest.raises(InputError, match=r"label: wrong value: expected text \(a number or date in quotes\), found 7$"):
+        load_test(path)
 
 
 def test_plain_values_tell_tests_apart(tmp_path):

@@ -351,9 +351,13 @@ def test_changed_settings_are_refused(store, tmp_path):
     assert "loudness_lufs differs" in str(caught.value)
     assert "expected -23.0, found -20.0" in str(caught.value)
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match=r"loudness_lufs, repeats differ .*one without answers can be deleted"):
+    with pytest.raises(InputError, match=r"loudness_lufs, repeats differ .*a server that is started with them"):
         PanelStore(tmp_path / "t.sqlite", {**SETTINGS, "repeats": 2, "loudness_lufs": -20.0})
-    with pytest.raises(InputError, match=r"participants differs .*add people on the administrators' page"):
+    with pytest.raises(InputError, match=r"title, type differ .*a server that is started with them"):
+        PanelStore(tmp_path / "t.sqlite", {**SETTINGS, "title": "Another", "type": "ab"})
+    with pytest.raises(InputError, match=r"title differs .*is it another test's\?"):
+        PanelStore(tmp_path / "t.sqlite", {**SETTINGS, "title": "Another"}, is_named=True)
+    with pytest.raises(InputError, match=r"participants differs .*nobody has answered yet"):
         PanelStore(tmp_path / "t.sqlite", {**SETTINGS, "participants": [{"listener": "N3"}] * 40})
     # Where the settings lie may change.
     PanelStore(tmp_path / "t.sqlite", {**SETTINGS, "folder": "/b"}).close()
