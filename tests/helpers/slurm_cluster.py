@@ -307,10 +307,7 @@ class SlurmCluster:
         self.run("scontrol", "update", f"nodename={name}", "state=down", "reason=test")
 
     def resume(self, name: str) -> None:
-        """Have a node that was marked down, and whose daemon runs, take jobs again.
-
-        A daemon that has just started brings its node back by itself; Slurm then refuses to resume it.
-        """
+        """Have a node take jobs again whose daemon runs (one that comes back by itself, Slurm refuses to resume)."""
 
         def is_back() -> bool:
             if not self.node_states()[name].startswith(("down", "drain")):

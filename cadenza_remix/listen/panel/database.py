@@ -41,7 +41,7 @@ _QUESTIONS = (
 
 _LABELS = (
     "CREATE TABLE IF NOT EXISTS participant_labels(participant INTEGER PRIMARY KEY REFERENCES participants(number)"
-    " ON DELETE CASCADE, label TEXT NOT NULL)"
+    " ON DELETE CASCADE, label TEXT NOT NULL UNIQUE)"
 )
 
 

@@ -58,17 +58,15 @@ def add_rows(db: sqlite3.Connection, people: Sequence[NewParticipant], *, most: 
 def give_labels(db: sqlite3.Connection, labels: Mapping[int, str | None]) -> None:
     """Give participants of these numbers other labels, or none; a transaction is the caller's to hold.
 
-    Labels that older programs gave twice stay as they are: only what is given now must be free.
-
     Raises
     ------
     ConflictError
         Somebody else has one of the labels.
     """
     db.executemany("DELETE FROM participant_labels WHERE participant=?", [(number,) for number in labels])
-    taken: dict[str, int] = {}
-    for row in db.execute("SELECT participant, label FROM participant_labels ORDER BY participant"):
-        taken.setdefault(row["label"], row["participant"])
+    taken = {
+        row["label"]: row["participant"] for row in db.execute("SELECT participant, label FROM participant_labels")
+    }
     for number, label in labels.items():
         if label is None:
             continue

@@ -96,20 +96,6 @@ def test_of_programs_that_add_the_same_label_at_once_one_succeeds(tmp_path, pane
         assert labels_of(served.panel.store) == {1: None, 2: None, 3: "P01", 4: "P02"}
 
 
-def test_labels_that_a_file_has_twice_stay(tmp_path, panel_run):
-    test = write_test(tmp_path, panel_run)
-    with open_panel(tmp_path, test) as served:
-        served.panel.roster.add(Addition(N3, ("P01", "P02")))
-    with closing(sqlite3.connect(tmp_path / "test.sqlite")) as db, db:
-        db.execute("UPDATE participant_labels SET label='P01'")
-    with open_panel(tmp_path, write_test(tmp_path, panel_run, seed=9)) as served:
-        assert served.panel.store.change.n_labelled == 0
-        with pytest.raises(ConflictError, match="label 'P01' is taken by participant 3"):
-            served.panel.roster.add(Addition(N3, ("P01",)))
-        served.panel.roster.add(Addition(N3, ("P02",)))
-        assert labels_of(served.panel.store) == {1: None, 2: None, 3: "P01", 4: "P01", 5: "P02"}
-
-
 def test_labels_of_the_settings(tmp_path, panel_run):
     people = entries("L5040 P01", "own P02", "L5040")
     with open_panel(tmp_path, write_test(tmp_path, panel_run, participants=people)) as served:
