@@ -14,22 +14,8 @@ import pytest
 from listening_server import ListeningServer, listening_server
 from tiny_run import make_tiny_run
 
-from cadenza_remix.cli import main
-
 REFUSED_LATE = ("--port", "0", "--separator", "spleeter:3stems")
 """What ends the command after it has told what it found: no server is needed to read that."""
-
-
-@pytest.fixture
-def call(capsys):
-    """Return what runs the command in this process: status, standard output, standard error."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as left:
-            main(["listen", *map(str, arguments)])
-        return left.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,8 @@ class Roster:
         InputError
             Something in the settings is wrong, a system, song or listener is not there, the answers in the file were
             given under other settings, or another server holds the file.
+        OutputError
+            The file cannot be made, written or locked.
         """
         settings = load_test(test)
         try:

@@ -191,7 +191,7 @@ class PanelStore:
         NumberTakenError
             Somebody has got one of these numbers already, and may be deleted since.
         ConflictError
-            There would be too many.
+            There would be too many, or somebody has one of the labels.
         InputError
             The file was opened beside a server, and has got other settings since.
         """

@@ -10,21 +10,7 @@ from listening_server import listening_server
 from open_panel import open_panel, rating, write_test
 from small_disk import needs_small_disk, run_on_small_disk
 
-from cadenza_remix.cli import main
-
 LINK = re.compile(r"http://127\.0\.0\.1:8765/t/[\w-]{32}")
-
-
-@pytest.fixture
-def call(capsys):
-    """Return what runs the command in this process: status, standard output, standard error."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as left:
-            main(["listen", *map(str, arguments)])
-        return left.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 def people(path):
